@@ -1,0 +1,305 @@
+//! The one table, and how its writes fail.
+//!
+//! Every write that decides something is conditional and asks for the item that stood in its way, so losing
+//! costs no read. A write ends in one of three ways: it was applied, its condition did not hold, or the store
+//! could not be used. After the last, it is not known whether it was applied: the SDK may have lost the
+//! response to a write that was, and a repeat of it then fails on its own earlier success. Whoever writes
+//! conditionally must recognise itself in the item that stood in its way.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::primitives::Blob;
+pub use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{
+    KeysAndAttributes, Put, PutRequest, ReturnValuesOnConditionCheckFailure, TransactWriteItem, WriteRequest,
+};
+use tokio::time::Instant;
+
+use crate::random;
+
+/// An item: attribute values by name.
+pub type Item = HashMap<String, AttributeValue>;
+
+/// The most bytes of a body that one item holds. DynamoDB allows an item 400 KB; the rest is for the other
+/// attributes.
+pub const PART_BYTES: usize = 350_000;
+
+/// How often a write that collided with a transaction is tried again.
+const CONFLICT_RETRIES: u32 = 8;
+
+/// The table named by `TABLE_NAME`.
+#[derive(Clone, Debug)]
+pub struct Table {
+    client: Client,
+    name: String,
+}
+
+/// How a conditional write ended.
+#[derive(Debug)]
+pub enum Written {
+    /// It was applied; the attributes it returned.
+    Applied(Item),
+    /// Its condition did not hold; the item that stood in its way.
+    Refused(Item),
+}
+
+/// The store could not be used. Whether a write was applied is not known.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// DynamoDB was out of reach, throttled or refused; the SDK had tried several times where that helps.
+    #[error("DynamoDB could not be used for {operation}")]
+    Unavailable {
+        /// The operation's name in DynamoDB's API.
+        operation: &'static str,
+        /// What the SDK said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The time for it ran out.
+    #[error("DynamoDB did not answer {operation} in time")]
+    TimedOut {
+        /// The operation's name in DynamoDB's API.
+        operation: &'static str,
+    },
+}
+
+impl Table {
+    /// A client for the table; connects when first used.
+    ///
+    /// DynamoDB answers within tens of milliseconds or is in trouble: an attempt gets 2 s, and there are four
+    /// of them, short apart.
+    #[must_use]
+    pub fn connect(aws: &aws_config::SdkConfig, name: String) -> Self {
+        let retries = RetryConfig::standard()
+            .with_max_attempts(4)
+            .with_initial_backoff(Duration::from_millis(50))
+            .with_max_backoff(Duration::from_millis(500));
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(Duration::from_secs(1))
+            .operation_attempt_timeout(Duration::from_secs(2))
+            .operation_timeout(Duration::from_secs(8))
+            .build();
+        let config = aws_sdk_dynamodb::config::Builder::from(aws)
+            .retry_config(retries)
+            .timeout_config(timeouts)
+            .build();
+        Self { client: Client::from_conf(config), name }
+    }
+
+    /// Sends a conditional `UpdateItem` on the item `pk`/`sk`.
+    pub async fn update(
+        &self,
+        pk: &str,
+        sk: &str,
+        until: Instant,
+        describe: impl Fn(UpdateItemFluentBuilder) -> UpdateItemFluentBuilder,
+    ) -> Result<Written, Error> {
+        let request = describe(self.client.update_item().table_name(&self.name))
+            .key("pk", string(pk))
+            .key("sk", string(sk))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match send("UpdateItem", until, || request.clone().send()).await? {
+            Ok(output) => Ok(Written::Applied(output.attributes.unwrap_or_default())),
+            Err(SdkError::ServiceError(error)) => match error.into_err() {
+                UpdateItemError::ConditionalCheckFailedException(failed) => {
+                    Ok(Written::Refused(failed.item.unwrap_or_default()))
+                }
+                other => Err(unavailable("UpdateItem", other)),
+            },
+            Err(other) => Err(unavailable("UpdateItem", other)),
+        }
+    }
+
+    /// Sends a `PutItem`, conditional if `describe` says so.
+    pub async fn put(
+        &self,
+        item: Item,
+        until: Instant,
+        describe: impl Fn(PutItemFluentBuilder) -> PutItemFluentBuilder,
+    ) -> Result<Written, Error> {
+        let request = describe(self.client.put_item().table_name(&self.name).set_item(Some(item)))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match send("PutItem", until, || request.clone().send()).await? {
+            Ok(_) => Ok(Written::Applied(Item::new())),
+            Err(SdkError::ServiceError(error)) => match error.into_err() {
+                PutItemError::ConditionalCheckFailedException(failed) => {
+                    Ok(Written::Refused(failed.item.unwrap_or_default()))
+                }
+                other => Err(unavailable("PutItem", other)),
+            },
+            Err(other) => Err(unavailable("PutItem", other)),
+        }
+    }
+
+    /// Puts several items in one transaction, under a condition on the first.
+    pub async fn put_together<const N: usize>(
+        &self,
+        first: Item,
+        condition: &str,
+        values: [(&str, AttributeValue); N],
+        others: Vec<Item>,
+        until: Instant,
+    ) -> Result<Written, Error> {
+        let put = |item| Put::builder().table_name(&self.name).set_item(Some(item));
+        let first = put(first)
+            .condition_expression(condition)
+            .set_expression_attribute_values(Some(
+                values.map(|(name, value)| (name.to_owned(), value)).into(),
+            ))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let items = std::iter::once(first).chain(others.into_iter().map(put));
+        let items = items.map(|put| put.build().expect("a put with table and item is complete"));
+        let items = items.map(|put| TransactWriteItem::builder().put(put).build()).collect();
+        let request = self.client.transact_write_items().set_transact_items(Some(items));
+        match send("TransactWriteItems", until, || request.clone().send()).await? {
+            Ok(_) => Ok(Written::Applied(Item::new())),
+            Err(SdkError::ServiceError(error)) => match error.into_err() {
+                TransactWriteItemsError::TransactionCanceledException(cancelled) => cancelled
+                    .cancellation_reasons()
+                    .iter()
+                    .find(|reason| reason.code() == Some("ConditionalCheckFailed"))
+                    .map(|reason| Written::Refused(reason.item().cloned().unwrap_or_default()))
+                    .ok_or_else(|| unavailable("TransactWriteItems", cancelled)),
+                other => Err(unavailable("TransactWriteItems", other)),
+            },
+            Err(other) => Err(unavailable("TransactWriteItems", other)),
+        }
+    }
+
+    /// Reads one item as it is now.
+    pub async fn get(&self, pk: &str, sk: &str, until: Instant) -> Result<Option<Item>, Error> {
+        let request = self
+            .client
+            .get_item()
+            .table_name(&self.name)
+            .key("pk", string(pk))
+            .key("sk", string(sk))
+            .consistent_read(true);
+        match send("GetItem", until, || request.clone().send()).await? {
+            Ok(output) => Ok(output.item),
+            Err(error) => Err(unavailable("GetItem", error)),
+        }
+    }
+
+    /// Writes up to 25 items (16 MB) without a condition, in one request unless DynamoDB asks for more.
+    pub async fn put_all(&self, items: Vec<Item>, until: Instant) -> Result<(), Error> {
+        let put = |item| {
+            PutRequest::builder().set_item(Some(item)).build().expect("a put with an item is complete")
+        };
+        let mut requests: Vec<WriteRequest> =
+            items.into_iter().map(|item| WriteRequest::builder().put_request(put(item)).build()).collect();
+        for attempt in 0.. {
+            let request =
+                self.client.batch_write_item().request_items(&self.name, std::mem::take(&mut requests));
+            let output = match send("BatchWriteItem", until, || request.clone().send()).await? {
+                Ok(output) => output,
+                Err(error) => return Err(unavailable("BatchWriteItem", error)),
+            };
+            requests = output.unprocessed_items.unwrap_or_default().remove(&self.name).unwrap_or_default();
+            if requests.is_empty() {
+                break;
+            }
+            pause(attempt, until, "BatchWriteItem").await?;
+        }
+        Ok(())
+    }
+
+    /// Reads up to 100 items as they are now, in any order, in one request unless DynamoDB asks for more.
+    pub async fn get_all(&self, keys: Vec<(String, String)>, until: Instant) -> Result<Vec<Item>, Error> {
+        let key =
+            |(pk, sk): (String, String)| Item::from([("pk".into(), string(&pk)), ("sk".into(), string(&sk))]);
+        let mut wanted = KeysAndAttributes::builder()
+            .set_keys(Some(keys.into_iter().map(key).collect()))
+            .consistent_read(true)
+            .build()
+            .expect("a read with keys is complete");
+        let mut found = Vec::new();
+        for attempt in 0.. {
+            let request = self.client.batch_get_item().request_items(&self.name, wanted.clone());
+            let output = match send("BatchGetItem", until, || request.clone().send()).await? {
+                Ok(output) => output,
+                Err(error) => return Err(unavailable("BatchGetItem", error)),
+            };
+            found.extend(output.responses.unwrap_or_default().remove(&self.name).unwrap_or_default());
+            let Some(rest) = output.unprocessed_keys.unwrap_or_default().remove(&self.name) else { break };
+            wanted = rest;
+            pause(attempt, until, "BatchGetItem").await?;
+        }
+        Ok(found)
+    }
+}
+
+/// A string attribute.
+#[must_use]
+pub fn string(value: &str) -> AttributeValue {
+    AttributeValue::S(value.to_owned())
+}
+
+/// A number attribute.
+#[must_use]
+pub fn number(value: impl Into<i128>) -> AttributeValue {
+    AttributeValue::N(value.into().to_string())
+}
+
+/// A binary attribute.
+#[must_use]
+pub fn binary(value: &[u8]) -> AttributeValue {
+    AttributeValue::B(Blob::new(value))
+}
+
+/// Sends within `until`, and again when the item was part of a transaction under way.
+async fn send<T, E, F>(
+    operation: &'static str,
+    until: Instant,
+    request: impl Fn() -> F,
+) -> Result<Result<T, SdkError<E>>, Error>
+where
+    E: ProvideErrorMetadata,
+    F: Future<Output = Result<T, SdkError<E>>>,
+{
+    for attempt in 0.. {
+        let outcome =
+            tokio::time::timeout_at(until, request()).await.map_err(|_| Error::TimedOut { operation })?;
+        if attempt >= CONFLICT_RETRIES || !outcome.as_ref().is_err_and(is_conflict) {
+            return Ok(outcome);
+        }
+        pause(attempt, until, operation).await?;
+    }
+    Err(Error::TimedOut { operation })
+}
+
+/// Whether a write met a transaction on the same item: nothing was applied, and it may be sent again.
+fn is_conflict<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
+    match error.code() {
+        Some("TransactionConflictException" | "TransactionInProgressException") => true,
+        Some("TransactionCanceledException") => {
+            let message = error.message().unwrap_or_default();
+            message.contains("TransactionConflict") && !message.contains("ConditionalCheckFailed")
+        }
+        _ => false,
+    }
+}
+
+/// Waits 0–20 ms, doubling with each attempt up to half a second; fails when that would be too late.
+async fn pause(attempt: u32, until: Instant, operation: &'static str) -> Result<(), Error> {
+    let ceiling = Duration::from_millis(20 << attempt.min(5)).min(Duration::from_millis(500));
+    let wake = Instant::now() + ceiling.mul_f64(random::fraction());
+    if wake >= until {
+        return Err(Error::TimedOut { operation });
+    }
+    tokio::time::sleep_until(wake).await;
+    Ok(())
+}
+
+fn unavailable(operation: &'static str, source: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::Unavailable { operation, source: Box::new(source) }
+}

@@ -1,0 +1,62 @@
+//! Genesys Cloud, as a client: two API surfaces behind one type each.
+//!
+//! `platform` is the published Platform API v2. `guide` is the surface that integration guides describe and
+//! some gateways speak: other paths, and an `Idempotency-Key` that is honoured.
+//!
+//! Every attempt says which it was: the call was answered, it certainly did not happen, or it may have
+//! happened. Nothing here decides to repeat a call that may have happened; its caller says whether that is
+//! safe.
+
+pub mod auth;
+pub mod data_actions;
+mod retry;
+mod settings;
+
+pub use retry::RetryPolicy;
+pub use settings::{REGIONS, Settings, Surface};
+
+use std::time::Duration;
+
+/// How long a connection may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// An HTTP client for Genesys Cloud.
+///
+/// It follows no redirect, keeps no idle connection and repeats nothing on its own. An instance may be frozen
+/// between two invocations while the other side closes the connection; a request written to such a connection
+/// is lost without anybody knowing whether it arrived, and that costs more than a handshake.
+#[must_use]
+pub fn http_client() -> reqwest::Client {
+    reqwest::Client::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_max_idle_per_host(0)
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .user_agent(concat!("patchbay/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .expect("a client without custom certificates always builds")
+}
+
+/// An id that Genesys Cloud gave out: opaque, and safe to put into a path.
+///
+/// 1–128 of `A–Z a–z 0–9 . _ ~ -`, never `.` or `..`.
+fn is_opaque_id(text: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'~' | b'-');
+    (1..=128).contains(&text.len()) && text.bytes().all(is_allowed) && !matches!(text, "." | "..")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_opaque_but_never_a_way_up() {
+        for good in ["custom_-_f3a1", "0", "a.b~c", &"x".repeat(128)] {
+            assert!(is_opaque_id(good), "{good}");
+        }
+        for bad in ["", ".", "..", "a/b", "a%2Fb", "a b", "é", "a?b", &"x".repeat(129)] {
+            assert!(!is_opaque_id(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! When to try again: exponential backoff with full jitter, `Retry-After`, and never past the deadline.
+
+use std::time::{Duration, SystemTime};
+
+use http::HeaderMap;
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use crate::random;
+
+/// The longest backoff, whatever the attempt.
+const MAX_BACKOFF: Duration = Duration::from_mins(1);
+
+/// How much time an attempt needs at least; with less left it is not begun.
+const SHORTEST_ATTEMPT: Duration = Duration::from_millis(100);
+
+/// How often and how patiently a call is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// Attempts in all.
+    pub attempts: u32,
+    /// The longest wait after the first attempt; it doubles with each further one.
+    pub base: Duration,
+}
+
+impl RetryPolicy {
+    /// Waits before the attempt after `attempt` (which counts from 1): as long as the upstream asked, else a
+    /// random part of the backoff. False, at once, if no further attempt is due or none could end in time.
+    pub(super) async fn wait(&self, attempt: u32, asked: Option<Duration>, act_by: Instant) -> bool {
+        if attempt >= self.attempts {
+            return false;
+        }
+        let wake =
+            Instant::now() + asked.unwrap_or_else(|| self.backoff(attempt).mul_f64(random::fraction()));
+        if !is_time_left(wake, act_by) {
+            return false;
+        }
+        tokio::time::sleep_until(wake).await;
+        true
+    }
+
+    fn backoff(&self, attempt: u32) -> Duration {
+        self.base.saturating_mul(1 << (attempt - 1).min(16)).min(MAX_BACKOFF)
+    }
+}
+
+/// Whether an attempt that begins at `start` can end by `act_by`.
+pub(super) fn is_time_left(start: Instant, act_by: Instant) -> bool {
+    start + SHORTEST_ATTEMPT <= act_by
+}
+
+/// The wait that `Retry-After` asks for: seconds, decimals of them, or one of HTTP's dates.
+pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let value = headers.get(http::header::RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = value.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds).ok();
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    Some(date.duration_since(SystemTime::from(now)).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(value: &str) -> Option<Duration> {
+        let now = "2026-11-22T12:00:00Z".parse().unwrap();
+        let headers = HeaderMap::from_iter([(http::header::RETRY_AFTER, value.parse().unwrap())]);
+        retry_after(&headers, now)
+    }
+
+    #[test]
+    fn retry_after_is_seconds_decimals_or_a_date() {
+        assert_eq!(asked("3"), Some(Duration::from_secs(3)));
+        assert_eq!(asked(" 0.25 "), Some(Duration::from_millis(250)));
+        assert_eq!(asked("Sun, 22 Nov 2026 12:00:07 GMT"), Some(Duration::from_secs(7)));
+        assert_eq!(asked("Sunday, 22-Nov-26 12:00:07 GMT"), Some(Duration::from_secs(7)));
+        assert_eq!(asked("Sun, 22 Nov 2026 11:59:00 GMT"), Some(Duration::ZERO));
+        for odd in ["", "-1", "soon", "NaN", "inf", "1e300"] {
+            assert_eq!(asked(odd), None, "{odd}");
+        }
+    }
+
+    #[test]
+    fn backoff_doubles_and_is_capped() {
+        let policy = RetryPolicy { attempts: 9, base: Duration::from_secs(1) };
+        let waits: Vec<u64> = (1..=8).map(|attempt| policy.backoff(attempt).as_secs()).collect();
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
+        assert_eq!(RetryPolicy { attempts: 99, base: Duration::MAX }.backoff(90), MAX_BACKOFF);
+    }
+
+    #[tokio::test]
+    async fn no_attempt_begins_that_cannot_end_in_time() {
+        let policy = RetryPolicy { attempts: 3, base: Duration::from_secs(1) };
+        let act_by = Instant::now() + Duration::from_secs(10);
+        assert!(policy.wait(1, Some(Duration::ZERO), act_by).await);
+        assert!(!policy.wait(2, Some(Duration::from_millis(9950)), act_by).await, "50 ms would be left");
+        assert!(!policy.wait(3, Some(Duration::ZERO), act_by).await, "three attempts in all");
+    }
+}

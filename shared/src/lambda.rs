@@ -1,0 +1,67 @@
+//! The door: how Lambda's events come in and answers go out, in one place.
+//!
+//! [`serve`] runs a function under Lambda. [`Event::read`] tells an HTTP proxy event (API Gateway payload 1.0 and
+//! 2.0, function URL) from an SQS batch and from a direct invocation; [`Invocation`] carries what Lambda says
+//! about the call, with a deadline that can be relied on.
+
+mod deadline;
+mod event;
+mod http;
+mod runtime;
+mod sqs;
+
+use std::process::ExitCode;
+
+pub use deadline::Deadline;
+pub use event::{Event, Invocation};
+pub use http::{HttpEvent, answer, base64, no_such_method, no_such_route, read_body};
+pub use runtime::{Failure, MAX_RESPONSE_BYTES};
+pub use sqs::{Batch, Message, Settled};
+
+use crate::clock::Clock;
+use crate::config::{Reader, Variables};
+use crate::telemetry;
+use tracing::level_filters::LevelFilter;
+
+/// Runs a function under Lambda until the process ends.
+///
+/// `start` makes the function's app from the environment; when it fails, its error is logged and reported to
+/// Lambda, and the process ends with a failure. `handle` answers one event.
+pub async fn serve<A, E: std::error::Error>(
+    function: &'static str,
+    start: impl AsyncFnOnce(&Variables, &aws_config::SdkConfig, Clock) -> Result<A, E>,
+    handle: impl AsyncFn(&A, Event, Invocation) -> Result<Vec<u8>, Failure>,
+) -> ExitCode {
+    let variables = Variables::of_this_process();
+    let clock = Clock::system();
+    telemetry::init(function, log_level(&variables), clock.clone());
+    let runtime = match runtime::Runtime::connect(&variables, clock.clone()) {
+        Ok(runtime) => runtime,
+        Err(error) => return refuse_to_start(&error),
+    };
+    let aws = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
+    match start(&variables, &aws, clock).await {
+        Ok(app) => {
+            runtime.run(async |event, invocation| Box::pin(handle(&app, event, invocation)).await).await
+        }
+        Err(error) => {
+            runtime.report_failed_start(&telemetry::chain(&error)).await;
+            refuse_to_start(&error)
+        }
+    }
+}
+
+/// `LOG_LEVEL`, as far as it can be understood before settings are checked.
+fn log_level(variables: &Variables) -> LevelFilter {
+    variables.text("LOG_LEVEL").and_then(|name| telemetry::level(name).ok()).unwrap_or(LevelFilter::INFO)
+}
+
+/// Checks the settings that every function has. Each function's settings call it.
+pub fn check_common_settings(reader: &mut Reader<'_>) {
+    reader.optional("LOG_LEVEL", telemetry::level);
+}
+
+fn refuse_to_start(error: &dyn std::error::Error) -> ExitCode {
+    tracing::error!(message = telemetry::chain(error));
+    ExitCode::FAILURE
+}

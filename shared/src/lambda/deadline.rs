@@ -1,0 +1,46 @@
+//! How long a request may take, on the monotonic clock.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// The longest a Lambda function can run; a deadline further away than this is a clock gone wrong.
+pub(super) const LONGEST_INVOCATION: Duration = Duration::from_mins(15);
+
+/// Two moments: until when the upstream may be busy, and until when the answer must be out.
+///
+/// What lies between them is for recording what happened. Without it, a call that used up its time would end
+/// with an effect nobody wrote down.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline {
+    act_by: Instant,
+    answer_by: Instant,
+}
+
+impl Deadline {
+    /// A deadline `time` from now. A twentieth of it (at most 0.5 s) is left for the answer's way out, and
+    /// before that a tenth (at most 1.5 s) for recording.
+    #[must_use]
+    pub fn after(time: Duration) -> Self {
+        let answer_by = Instant::now() + time - (time / 20).min(Duration::from_millis(500));
+        Self { act_by: answer_by - (time / 10).min(Duration::from_millis(1500)), answer_by }
+    }
+
+    /// Until when the upstream may be busy.
+    #[must_use]
+    pub fn act_by(&self) -> Instant {
+        self.act_by
+    }
+
+    /// Until when the answer must be out.
+    #[must_use]
+    pub fn answer_by(&self) -> Instant {
+        self.answer_by
+    }
+
+    /// How long the upstream may still be busy.
+    #[must_use]
+    pub fn time_to_act(&self) -> Duration {
+        self.act_by.saturating_duration_since(Instant::now())
+    }
+}

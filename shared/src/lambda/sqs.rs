@@ -1,0 +1,163 @@
+//! SQS batches: every message on its own, and a partial-batch response that names only those that failed.
+//!
+//! Messages of one group (a FIFO queue's `MessageGroupId`) run one after the other, and once one of them
+//! failed the rest of its group waits for the redelivery too, in its order. All others run side by side.
+
+use futures_util::stream::{self, StreamExt};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::runtime::Failure;
+use crate::problem::Kind;
+
+/// How many groups run side by side.
+const CONCURRENCY: usize = 10;
+
+/// The messages of one delivery, by group.
+#[derive(Debug)]
+pub struct Batch {
+    groups: Vec<Vec<Message>>,
+}
+
+/// One message: its body is a direct invocation's.
+#[derive(Debug)]
+pub struct Message {
+    /// SQS's name for the message; what a partial-batch response names.
+    pub id: String,
+    /// The body.
+    pub body: String,
+}
+
+/// How one message ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// It may be deleted.
+    Done,
+    /// It must come again, or go to the dead-letter queue.
+    Failed,
+}
+
+impl Batch {
+    pub(super) fn read(records: &str) -> Option<Self> {
+        let records: Vec<Record> = serde_json::from_str(records).ok()?;
+        let mut batch = Self { groups: Vec::new() };
+        let mut names: Vec<Option<String>> = Vec::new();
+        for record in records {
+            let message =
+                Message { id: record.message_id.unwrap_or_default(), body: record.body.unwrap_or_default() };
+            let group = record.attributes.and_then(|attributes| attributes.group);
+            let place = names.iter().position(|name| name.is_some() && *name == group);
+            if let Some(place) = place {
+                batch.groups[place].push(message);
+            } else {
+                names.push(group);
+                batch.groups.push(vec![message]);
+            }
+        }
+        Some(batch)
+    }
+
+    /// Lets `handle` settle every message and answers with those that failed.
+    ///
+    /// A failed message without an id cannot be named, and an empty id would mean something else to Lambda:
+    /// then the invocation fails, and the whole batch comes again.
+    pub async fn settle(self, handle: impl AsyncFn(&Message) -> Settled) -> Result<Vec<u8>, Failure> {
+        let handle = &handle;
+        let failed: Vec<String> = stream::iter(self.groups)
+            .map(|group| async move { settle_group(group, handle).await })
+            .buffer_unordered(CONCURRENCY)
+            .collect::<Vec<_>>()
+            .await
+            .into_iter()
+            .flatten()
+            .collect();
+        if failed.iter().any(String::is_empty) {
+            return Err(Failure::new(
+                Kind::InternalError,
+                "A message that failed has no messageId to name it by.",
+            ));
+        }
+        let failures: Vec<_> = failed.iter().map(|id| json!({"itemIdentifier": id})).collect();
+        Ok(json!({"batchItemFailures": failures}).to_string().into_bytes())
+    }
+}
+
+/// The ids of those that failed, and of those behind them.
+async fn settle_group(group: Vec<Message>, handle: &impl AsyncFn(&Message) -> Settled) -> Vec<String> {
+    let mut messages = group.into_iter();
+    while let Some(message) = messages.next() {
+        if handle(&message).await == Settled::Failed {
+            return std::iter::once(message.id).chain(messages.map(|message| message.id)).collect();
+        }
+    }
+    Vec::new()
+}
+
+#[derive(Deserialize)]
+struct Record {
+    #[serde(rename = "eventSource")]
+    _source: Sqs,
+    #[serde(rename = "messageId")]
+    message_id: Option<String>,
+    body: Option<String>,
+    attributes: Option<Attributes>,
+}
+
+#[derive(Deserialize)]
+enum Sqs {
+    #[serde(rename = "aws:sqs")]
+    Sqs,
+}
+
+#[derive(Deserialize)]
+struct Attributes {
+    #[serde(rename = "MessageGroupId")]
+    group: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(records: &serde_json::Value) -> Batch {
+        Batch::read(&records.to_string()).unwrap()
+    }
+
+    fn fifo(id: &str, group: &str) -> serde_json::Value {
+        json!({"eventSource": "aws:sqs", "messageId": id, "body": id, "attributes": {"MessageGroupId": group}})
+    }
+
+    async fn failures(batch: Batch, failing: &[&str]) -> serde_json::Value {
+        let answer = batch
+            .settle(
+                async |message| {
+                    if failing.contains(&&*message.body) { Settled::Failed } else { Settled::Done }
+                },
+            )
+            .await
+            .unwrap();
+        serde_json::from_slice(&answer).unwrap()
+    }
+
+    #[tokio::test]
+    async fn behind_a_failed_message_its_group_waits_and_no_other() {
+        let records =
+            json!([fifo("a1", "a"), fifo("b1", "b"), fifo("a2", "a"), fifo("b2", "b"), fifo("a3", "a")]);
+        assert_eq!(
+            failures(batch(&records), &["a2"]).await,
+            json!({"batchItemFailures": [{"itemIdentifier": "a2"}, {"itemIdentifier": "a3"}]})
+        );
+    }
+
+    #[tokio::test]
+    async fn a_failed_message_without_an_id_fails_the_batch() {
+        let records = json!([{"eventSource": "aws:sqs", "body": "x"}]);
+        let failure = batch(&records).settle(async |_| Settled::Failed).await;
+        assert!(failure.is_err());
+    }
+
+    #[test]
+    fn records_of_another_source_are_no_batch() {
+        assert!(Batch::read(r#"[{"eventSource":"aws:dynamodb","messageId":"1"}]"#).is_none());
+    }
+}

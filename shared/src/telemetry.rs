@@ -1,0 +1,218 @@
+//! Logs and metrics: JSON lines on standard output, where Lambda collects them.
+//!
+//! A log line carries its own fields and those of the spans around it, side by side, so that
+//! `filter idempotency.key_hash = "…"` finds every line of a request. A metric is a line in CloudWatch's
+//! [embedded metric format](https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html),
+//! with the function as its only dimension. Nobody logs a secret, a token, a body or a phone number.
+
+use std::fmt;
+use std::io::Write;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::{Event, Subscriber, span};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::registry::{LookupSpan, Scope};
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::clock::Clock;
+
+/// The CloudWatch namespace of every metric.
+const NAMESPACE: &str = "Patchbay";
+
+/// The tracing target that marks a metric.
+const METRICS: &str = "patchbay::metrics";
+
+/// Sends logs of at least `level`, and every metric, to standard output.
+///
+/// Call it once, at start. Without it nothing is printed: that is how tests and the local gateway run.
+pub fn init(function: &'static str, level: LevelFilter, clock: Clock) {
+    let lines = Lines { function, level, clock };
+    // A second call finds the first one's subscriber in place, which is the one wanted.
+    let _ = tracing_subscriber::registry().with(lines).try_init();
+}
+
+/// A level as `LOG_LEVEL` names it.
+pub fn level(name: &str) -> Result<LevelFilter, String> {
+    match name.to_ascii_lowercase().as_str() {
+        "off" => Ok(LevelFilter::OFF),
+        "error" => Ok(LevelFilter::ERROR),
+        "warn" => Ok(LevelFilter::WARN),
+        "info" => Ok(LevelFilter::INFO),
+        "debug" => Ok(LevelFilter::DEBUG),
+        "trace" => Ok(LevelFilter::TRACE),
+        _ => Err(format!("must be one of off, error, warn, info, debug, trace, not {name:?}")),
+    }
+}
+
+/// What is counted. One word per thing, the same as in the logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Metric {
+    /// An event was stored.
+    EventsNew,
+    /// An event was seen before.
+    EventsDuplicate,
+    /// A body nobody understood was put aside.
+    EventsQuarantined,
+    /// A repeat's body differed from the one that is kept.
+    EventBodiesDiffering,
+    /// A delivery was refused for its signature.
+    DeliveriesUnauthenticated,
+    /// A run had its effect, and its answer is recorded.
+    RunsPerformed,
+    /// A finished answer was given again.
+    RunsReplayed,
+    /// A repeat met a run still under way.
+    RunsInProgress,
+    /// A key came back with another request.
+    KeysReused,
+    /// A holder came back late and found its claim taken.
+    RunsFenced,
+    /// A call may or may not have happened.
+    OutcomeUnknown,
+    /// A key came back whose call may or may not have happened.
+    OutcomeStillUnknown,
+    /// A record could not be read.
+    RecordsUnreadable,
+    /// A run ended with its key free again: certainly nothing happened.
+    RunsNotPerformed,
+    /// An answer was given although it could not be recorded.
+    AnswersNotStored,
+    /// Genesys Cloud answered 429.
+    UpstreamRateLimited,
+    /// The store refused, throttled or was out of reach.
+    StoreUnavailable,
+}
+
+/// Counts one.
+pub fn count(metric: Metric) {
+    emit(&format!("{metric:?}"), 1.0, "Count");
+}
+
+/// Records how long the upstream took to answer.
+pub fn upstream_latency(latency: Duration) {
+    emit("UpstreamLatency", latency.as_secs_f64() * 1000.0, "Milliseconds");
+}
+
+/// An error and everything beneath it, in one line: errors are logged once, where they are handled.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+fn emit(name: &str, value: f64, unit: &str) {
+    tracing::info!(target: METRICS, name, value, unit);
+}
+
+/// Turns tracing's events into lines.
+struct Lines {
+    function: &'static str,
+    level: LevelFilter,
+    clock: Clock,
+}
+
+impl Lines {
+    fn log_line(&self, event: &Event<'_>, fields: Map<String, Value>) -> Value {
+        let mut line = Map::new();
+        line.insert("timestamp".to_owned(), json!(self.clock.now().to_string()));
+        line.insert("level".to_owned(), json!(event.metadata().level().as_str()));
+        line.insert("function".to_owned(), json!(self.function));
+        line.extend(fields);
+        Value::Object(line)
+    }
+
+    fn metric_line(&self, fields: &Map<String, Value>) -> Value {
+        let name = fields.get("name").and_then(Value::as_str).unwrap_or_default();
+        json!({
+            "_aws": {
+                "Timestamp": self.clock.now().as_millisecond(),
+                "CloudWatchMetrics": [{
+                    "Namespace": NAMESPACE,
+                    "Dimensions": [["function"]],
+                    "Metrics": [{"Name": name, "Unit": fields.get("unit")}],
+                }],
+            },
+            "function": self.function,
+            name: fields.get("value"),
+        })
+    }
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
+    fn on_new_span(&self, attributes: &span::Attributes<'_>, id: &span::Id, context: Context<'_, S>) {
+        if let Some(span) = context.span(id) {
+            let mut fields = Fields::default();
+            attributes.record(&mut fields);
+            span.extensions_mut().insert(fields);
+        }
+    }
+
+    fn on_record(&self, id: &span::Id, values: &span::Record<'_>, context: Context<'_, S>) {
+        if let Some(span) = context.span(id)
+            && let Some(fields) = span.extensions_mut().get_mut::<Fields>()
+        {
+            values.record(fields);
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let is_metric = event.metadata().target() == METRICS;
+        if !is_metric && *event.metadata().level() > self.level {
+            return;
+        }
+        let mut fields = Fields::default();
+        for span in context.event_scope(event).into_iter().flat_map(Scope::from_root) {
+            if let Some(of_span) = span.extensions().get::<Fields>() {
+                fields.0.extend(of_span.0.clone());
+            }
+        }
+        event.record(&mut fields);
+        let line = if is_metric { self.metric_line(&fields.0) } else { self.log_line(event, fields.0) };
+        // A closed standard output leaves nowhere to complain.
+        let _ = writeln!(std::io::stdout().lock(), "{line}");
+    }
+}
+
+#[derive(Clone, Default)]
+struct Fields(Map<String, Value>);
+
+impl Fields {
+    fn insert(&mut self, field: &Field, value: Value) {
+        self.0.insert(field.name().to_owned(), value);
+    }
+}
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.insert(field, json!(format!("{value:?}")));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.insert(field, json!(value));
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.insert(field, json!(value));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.insert(field, json!(value));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.insert(field, json!(value));
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.insert(field, json!(value));
+    }
+}

@@ -1,0 +1,3 @@
+//! Webhooks: how a delivery proves where it comes from.
+
+pub mod signature;
