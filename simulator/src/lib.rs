@@ -1,0 +1,164 @@
+//! A stateful stand-in for Genesys Cloud, with faults, on both API surfaces.
+//!
+//! It is a real HTTP server on the loopback interface. Tests start one each and look at it through [`Simulator`];
+//! a person uses the control panel at `/_simulator`. It keeps what a client can cause ([`Effect`]), what it saw
+//! ([`SeenRequest`]) and what no correct client would have sent ([`Anomaly`]); a [`Fault`] makes the next requests
+//! of one [`Operation`] go wrong in a chosen way.
+//!
+//! Requests on the `platform` surface are held against the published `OpenAPI` shapes. Permissions, organisations
+//! and rate limits are not simulated: the rate-limit headers count, and nothing is refused on their account.
+
+mod api;
+mod control;
+mod data_actions;
+mod faults;
+mod oauth;
+mod published;
+mod server;
+mod surface;
+mod world;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+pub use crate::data_actions::{Behaviour, Effect};
+pub use crate::faults::Fault;
+pub use crate::surface::{Operation, Surface, UnknownName};
+pub use crate::world::{Anomaly, SeenRequest};
+
+use crate::server::Server;
+use crate::world::World;
+
+/// A handle to a running simulator. Clones are handles to the same one; it ends with [`Simulator::stop`], or when
+/// the last handle is dropped.
+#[derive(Clone)]
+pub struct Simulator {
+    world: Arc<World>,
+    server: Arc<Server>,
+}
+
+impl Simulator {
+    /// Starts one on a free port of the loopback interface.
+    pub async fn start(surface: Surface) -> std::io::Result<Self> {
+        Self::start_at(surface, SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await
+    }
+
+    /// Starts one on the given address.
+    pub async fn start_at(surface: Surface, addr: SocketAddr) -> std::io::Result<Self> {
+        let world = Arc::new(World::new(surface));
+        let server = Server::start(addr, api::router(&world)).await?;
+        Ok(Self { world, server: Arc::new(server) })
+    }
+
+    /// Where it answers, without a trailing slash: the API host and the login host in one.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.server.address())
+    }
+
+    /// The surface it answers on.
+    #[must_use]
+    pub fn surface(&self) -> Surface {
+        self.world.surface
+    }
+
+    /// The client id and the client secret it accepts.
+    #[must_use]
+    pub fn credentials(&self) -> (String, String) {
+        self.world.state().oauth.credentials()
+    }
+
+    /// Accepts only these from now on, as after a rotation. Tokens already issued stay good.
+    pub fn set_credentials(&self, id: &str, secret: &str) {
+        self.world.state().oauth.set_credentials(id, secret);
+    }
+
+    /// `expires_in` of the tokens issued from now on, 86400 unless said otherwise. A token whose life is over is
+    /// refused.
+    pub fn token_lifetime(&self, seconds: u64) {
+        self.world.state().oauth.set_lifetime(seconds);
+    }
+
+    /// Makes every token issued so far answer 401.
+    pub fn expire_tokens(&self) {
+        self.world.state().oauth.forget_all();
+    }
+
+    /// Declares a data action, or changes what a declared one does. Any other id answers 404.
+    pub fn data_action(&self, id: &str, behaviour: Behaviour) {
+        self.world.state().actions.declare(id, behaviour);
+    }
+
+    /// Every execution of this action that took effect, in order.
+    #[must_use]
+    pub fn effects(&self, action_id: &str) -> Vec<Effect> {
+        self.executions(action_id).into_iter().filter(|effect| effect.performed).collect()
+    }
+
+    /// How many executions took effect, over all actions.
+    #[must_use]
+    pub fn effect_count(&self) -> usize {
+        self.world.state().actions.effect_count()
+    }
+
+    /// Every execution of this action, in order, those without effect (a declared status of 400 or more) too.
+    #[must_use]
+    pub fn executions(&self, action_id: &str) -> Vec<Effect> {
+        self.world.state().actions.executions(action_id)
+    }
+
+    /// Queues a fault. Faults of an operation are taken in order by the requests that pass its door: well formed,
+    /// with good credentials or a good token.
+    pub fn fault(&self, operation: Operation, fault: Fault) {
+        self.world.state().faults.push(operation, fault);
+    }
+
+    /// Forgets the faults nobody has met yet. What is stalled stays stalled.
+    pub fn clear_faults(&self) {
+        self.world.state().faults.clear();
+    }
+
+    /// Lets every request that a stall holds now go on.
+    pub fn release_stalled(&self) {
+        self.world.release_stalled();
+    }
+
+    /// Every request seen, token requests and refused ones too, in order of arrival. The control panel's are not
+    /// among them.
+    #[must_use]
+    pub fn requests(&self) -> Vec<SeenRequest> {
+        self.world.state().requests.clone()
+    }
+
+    /// How many requests of this kind have arrived, refused ones too.
+    #[must_use]
+    pub fn request_count(&self, operation: Operation) -> usize {
+        self.world.state().request_count(operation)
+    }
+
+    /// What no correct client would have sent, in order.
+    #[must_use]
+    pub fn anomalies(&self) -> Vec<Anomaly> {
+        self.world.state().anomalies.clone()
+    }
+
+    /// Resolves when at least `n` requests of this kind have arrived. An arrived request has not yet been acted on:
+    /// see [`Simulator::wait_for_stalled`] for that.
+    pub async fn wait_for_requests(&self, operation: Operation, n: usize) {
+        self.world.wait_until(|state| state.request_count(operation) >= n).await;
+    }
+
+    /// Resolves when exactly `n` requests are being held by a stall: `1` once one has got there, `0` once each was
+    /// released or its client was seen to be gone.
+    pub async fn wait_for_stalled(&self, n: usize) {
+        self.world.wait_until(|state| state.stalled == n).await;
+    }
+
+    /// Closes the port and every connection, and returns when that is done. Other handles still tell what was seen.
+    pub async fn stop(self) {
+        self.server.stop().await;
+    }
+}
+
+#[cfg(test)]
+mod client;
