@@ -1,0 +1,136 @@
+//! Runs a Genesys Cloud data action once per idempotency key.
+//!
+//! A request comes over HTTP, by direct invocation or in an SQS batch. It is parsed at the door
+//! ([`request`]), run once ([`run`]: claim, act, record) and shown the way it came ([`answer`]).
+
+mod answer;
+mod request;
+mod run;
+mod settings;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Path, Request as HttpRequest, State, rejection::PathRejection};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use shared::clock::Clock;
+use shared::config::{self, Variables};
+use shared::dynamo::Table;
+use shared::genesys::data_actions::DataActions;
+use shared::idempotency::{Claims, Lifetimes};
+use shared::lambda::{self, Deadline, Event, Failure, Invocation, Settled};
+use shared::problem::{Kind, Problem};
+
+use crate::request::Request;
+use crate::run::{Run, run};
+use crate::settings::Settings;
+
+/// What this function may touch: the table and Genesys Cloud's data actions.
+#[derive(Debug)]
+pub struct App {
+    settings: Settings,
+    claims: Claims,
+    data_actions: DataActions,
+}
+
+impl App {
+    /// Makes the app from the environment. Connects to nothing yet.
+    #[expect(clippy::unused_async, reason = "every function starts the same way; others read secrets first")]
+    pub async fn start(
+        variables: &Variables,
+        aws: &aws_config::SdkConfig,
+        clock: Clock,
+    ) -> Result<Arc<Self>, config::Error> {
+        let settings = Settings::read(variables)?;
+        let table = Table::connect(aws, settings.table_name.clone());
+        let claims = Claims::new(table, clock.clone(), Lifetimes { answers: settings.answer_lifetime });
+        let data_actions = DataActions::new(&settings.genesys, settings.route, aws, clock);
+        Ok(Arc::new(Self { settings, claims, data_actions }))
+    }
+}
+
+/// The HTTP route.
+pub fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/data-actions/{data_action_id}/invocations", post(invoke))
+        .fallback(lambda::no_such_route)
+        .method_not_allowed_fallback(lambda::no_such_method)
+        .with_state(app)
+}
+
+/// Answers one event.
+pub async fn handle(app: &Arc<App>, event: Event, invocation: Invocation) -> Result<Vec<u8>, Failure> {
+    match event {
+        Event::Http(event) => Ok(lambda::answer(router(Arc::clone(app)), *event, invocation).await),
+        Event::Sqs(batch) => {
+            batch.settle(async |message| invoke_message(app, message, &invocation).await).await
+        }
+        Event::Direct(payload) => {
+            let request = Request::from_direct(&payload, app.settings.route)?;
+            let deadline = app.direct_deadline(&invocation);
+            let run = run(app, &request, &invocation, deadline).await;
+            Ok(answer::direct(&request, run)?)
+        }
+    }
+}
+
+async fn invoke(
+    State(app): State<Arc<App>>,
+    id: Result<Path<String>, PathRejection>,
+    http: HttpRequest,
+) -> Response {
+    let invocation = http.extensions().get::<Invocation>().cloned().unwrap_or_else(Invocation::local);
+    let deadline = invocation.deadline(app.settings.http_timeout);
+    let id = id.map(|Path(id)| id).unwrap_or_default();
+    let request = match read(&app, &id, http).await {
+        Ok(request) => request,
+        Err(problem) => return problem.into_response(),
+    };
+    let run = run(&app, &request, &invocation, deadline).await;
+    answer::http(&request, run)
+}
+
+async fn read(app: &App, id: &str, http: HttpRequest) -> Result<Request, Problem> {
+    let (parts, body) = http.into_parts();
+    let body = lambda::read_body(body, app.settings.max_body_bytes).await?;
+    Request::from_http(id, &parts.headers, &body, app.settings.route)
+}
+
+async fn invoke_message(app: &App, message: &lambda::Message, invocation: &Invocation) -> Settled {
+    let request = match Request::from_direct(message.body.as_bytes(), app.settings.route) {
+        Ok(request) => request,
+        Err(problem) => {
+            tracing::warn!(
+                message = "a message is not valid",
+                sqs.message_id = message.id,
+                reason = problem.detail()
+            );
+            return Settled::Failed;
+        }
+    };
+    let run = run(app, &request, invocation, app.direct_deadline(invocation)).await;
+    if run.answered() { Settled::Done } else { Settled::Failed }
+}
+
+impl App {
+    /// Without a gateway that gives up, a request has all the time that Lambda gives the function.
+    fn direct_deadline(&self, invocation: &Invocation) -> Deadline {
+        invocation.deadline(invocation.time_left().unwrap_or(self.settings.lease))
+    }
+}
+
+/// How long a caller is asked to wait when nobody knows better.
+const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
+
+impl Run {
+    /// Whether there is an answer of the upstream's.
+    fn answered(&self) -> bool {
+        matches!(self, Self::Performed { .. } | Self::Replayed(_))
+    }
+}
+
+fn invalid(detail: impl Into<String>) -> Problem {
+    Problem::new(Kind::InvalidRequest, detail)
+}

@@ -1,0 +1,212 @@
+//! Requests, parsed at the door: from here on, everything is what it says it is.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use http::{HeaderMap, header};
+use serde_json::value::RawValue;
+use shared::canonical::{canonical, digest};
+use shared::genesys::Surface;
+use shared::genesys::data_actions::{DataActionId, Route};
+use shared::idempotency::Key;
+use shared::problem::Problem;
+
+use crate::invalid;
+
+/// One invocation of a data action.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) id: DataActionId,
+    /// As it was written: its bytes go to the upstream.
+    pub(crate) input: Box<RawValue>,
+    pub(crate) key: Key,
+    /// Two requests with the same fingerprint ask for the same.
+    pub(crate) fingerprint: String,
+    /// How long a duplicate waits for the run it met.
+    pub(crate) wait: Duration,
+}
+
+impl Request {
+    /// Over HTTP: the body is the input, the key a header.
+    pub(crate) fn from_http(
+        id: &str,
+        headers: &HeaderMap,
+        body: &[u8],
+        route: Route,
+    ) -> Result<Self, Problem> {
+        let id = DataActionId::parse(id).map_err(|fault| invalid(format!("dataActionId {fault}.")))?;
+        let key = key_header(headers)?;
+        let text = std::str::from_utf8(body).map_err(|_| invalid("The body is not UTF-8 text."))?;
+        let fault = |fault: shared::canonical::Error| invalid(format!("The body {fault}."));
+        let canonical = canonical(text).map_err(fault)?;
+        let input = serde_json::from_str(text)
+            .map_err(|fault| invalid(format!("The body is not valid JSON ({fault}).")))?;
+        Self::new(id, input, &canonical, key, preferred_wait(headers), route)
+    }
+
+    /// As a direct invocation or an SQS message: everything is a member of one object.
+    pub(crate) fn from_direct(payload: &[u8], route: Route) -> Result<Self, Problem> {
+        let text = std::str::from_utf8(payload).map_err(|_| invalid("The payload is not UTF-8 text."))?;
+        canonical(text).map_err(|fault| invalid(format!("The payload {fault}.")))?;
+        let members: BTreeMap<String, &RawValue> =
+            serde_json::from_str(text).map_err(|_| invalid("The payload is not a JSON object."))?;
+        let id = string(&members, &["dataActionId", "data_action_id"])?;
+        let id = id.ok_or_else(|| invalid("dataActionId is missing."))?;
+        let id = DataActionId::parse(&id).map_err(|fault| invalid(format!("dataActionId {fault}.")))?;
+        let input = member(&members, &["input", "payload", "input_payload"])?;
+        let input = input.ok_or_else(|| invalid("input is missing."))?;
+        let key = string(&members, &["idempotencyKey", "idempotency_key"])?
+            .map(|key| Key::parse(&key).map_err(|fault| invalid(format!("idempotencyKey {fault}."))))
+            .transpose()?;
+        let wait = member(&members, &["waitSeconds"])?.filter(|wait| wait.get() != "null");
+        let wait = wait.map(wait_seconds).transpose()?.unwrap_or_default();
+        let canonical = canonical(input.get()).map_err(|fault| invalid(format!("input {fault}.")))?;
+        Self::new(id, input.to_owned(), &canonical, key, wait, route)
+    }
+
+    fn new(
+        id: DataActionId,
+        input: Box<RawValue>,
+        canonical: &str,
+        key: Option<Key>,
+        wait: Duration,
+        route: Route,
+    ) -> Result<Self, Problem> {
+        // The published operation's request body is an object; what could only be refused is refused here.
+        if route.surface() == Surface::Platform && !canonical.starts_with('{') {
+            return Err(invalid("The input must be a JSON object."));
+        }
+        let content = format!("{}:{canonical}", id.as_str());
+        let key = key.unwrap_or_else(|| Key::derived(&content));
+        Ok(Self { id, input, key, fingerprint: digest(content.as_bytes()), wait })
+    }
+}
+
+fn key_header(headers: &HeaderMap) -> Result<Option<Key>, Problem> {
+    let mut values = headers.get_all("idempotency-key").iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(invalid("Idempotency-Key is given more than once."));
+    }
+    let key = value.to_str().ok().and_then(|value| Key::parse_header(value.trim()).ok());
+    key.map(Some).ok_or_else(|| invalid(format!("Idempotency-Key {}.", shared::idempotency::BadKey)))
+}
+
+/// `Prefer: wait=N` (RFC 7240). A preference that cannot be understood is ignored, as that standard wants.
+fn preferred_wait(headers: &HeaderMap) -> Duration {
+    headers
+        .get_all(header::HeaderName::from_static("prefer"))
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split([',', ';']))
+        .filter_map(|preference| preference.split_once('='))
+        .find(|(name, _)| name.trim().eq_ignore_ascii_case("wait"))
+        .and_then(|(_, seconds)| seconds.trim().trim_matches('"').parse().ok())
+        .map_or(Duration::ZERO, Duration::from_secs)
+}
+
+/// The member that goes by one of `names`; the first of them is the one we speak of.
+fn member<'a>(
+    members: &BTreeMap<String, &'a RawValue>,
+    names: &[&str],
+) -> Result<Option<&'a RawValue>, Problem> {
+    let mut found = names.iter().filter_map(|name| members.get(*name));
+    let member = found.next().copied();
+    if found.next().is_some() {
+        return Err(invalid(format!("{} is given more than once, under its different names.", names[0])));
+    }
+    Ok(member)
+}
+
+/// A member that is a string. `null` counts as absent: that is how workflows pass on what they do not have.
+fn string(members: &BTreeMap<String, &RawValue>, names: &[&str]) -> Result<Option<String>, Problem> {
+    let Some(value) = member(members, names)?.filter(|value| value.get() != "null") else { return Ok(None) };
+    serde_json::from_str(value.get())
+        .map(Some)
+        .map_err(|_| invalid(format!("{} must be a string.", names[0])))
+}
+
+fn wait_seconds(value: &RawValue) -> Result<Duration, Problem> {
+    let seconds: Option<f64> = serde_json::from_str(value.get()).ok();
+    let wait = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    wait.ok_or_else(|| invalid("waitSeconds must be a number of seconds, 0 or more."))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let pair = |(name, value): &(&'static str, &str)| {
+            (header::HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
+        };
+        pairs.iter().map(pair).collect()
+    }
+
+    fn direct(json: &str) -> Result<Request, String> {
+        Request::from_direct(json.as_bytes(), Route::Platform).map_err(|problem| problem.detail().to_owned())
+    }
+
+    #[test]
+    fn without_a_key_the_key_is_the_hash_of_action_and_canonical_input() {
+        let request = direct(r#"{"dataActionId":"a-1","input":{"b":1.0,"a":"x"}}"#).unwrap();
+        assert_eq!(request.key.as_str(), digest(br#"a-1:{"a":"x","b":1}"#));
+        let http =
+            Request::from_http("a-1", &HeaderMap::new(), br#" {"a":"\u0078", "b":1} "#, Route::Platform)
+                .unwrap();
+        assert_eq!(http.key, request.key);
+        assert_eq!(http.input.get(), r#"{"a":"\u0078", "b":1}"#);
+    }
+
+    #[test]
+    fn the_guides_names_are_understood() {
+        for json in [
+            r#"{"data_action_id":"a","payload":{"x":1},"idempotency_key":"k"}"#,
+            r#"{"dataActionId":"a","input_payload":{"x":1},"idempotencyKey":"k"}"#,
+        ] {
+            let request = direct(json).unwrap();
+            assert_eq!(
+                (request.id.as_str(), request.key.as_str(), request.input.get()),
+                ("a", "k", r#"{"x":1}"#)
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (json, named) in [
+            ("[]", "not a JSON object"),
+            ("{", "not valid JSON"),
+            (r#"{"input":{}}"#, "dataActionId is missing"),
+            (r#"{"dataActionId":7,"input":{}}"#, "dataActionId must be a string"),
+            (r#"{"dataActionId":"../x","input":{}}"#, "dataActionId must be 1 to 128"),
+            (r#"{"dataActionId":"a"}"#, "input is missing"),
+            (r#"{"dataActionId":"a","input":[]}"#, "input must be a JSON object"),
+            (r#"{"dataActionId":"a","input":{},"payload":{}}"#, "input is given more than once"),
+            (r#"{"dataActionId":"a","input":{"x":1,"x":1}}"#, "\"x\" twice"),
+            (r#"{"dataActionId":"a","input":{},"idempotencyKey":""}"#, "idempotencyKey must be 1 to 255"),
+            (r#"{"dataActionId":"a","input":{},"idempotencyKey":0}"#, "idempotencyKey must be a string"),
+            (r#"{"dataActionId":"a","input":{},"waitSeconds":-1}"#, "waitSeconds must be"),
+        ] {
+            let detail = direct(json).unwrap_err();
+            assert!(detail.contains(named), "{json}: {detail}");
+        }
+    }
+
+    #[test]
+    fn two_key_headers_are_one_too_many() {
+        let two = headers(&[("idempotency-key", "a"), ("idempotency-key", "a")]);
+        assert!(Request::from_http("a", &two, b"{}", Route::Platform).is_err());
+    }
+
+    #[test]
+    fn a_preferred_wait_is_found_among_other_preferences() {
+        let wait = |value| preferred_wait(&headers(&[("prefer", value)])).as_secs();
+        assert_eq!(wait("wait=10"), 10);
+        assert_eq!(wait("respond-async, Wait = 3; foo"), 3);
+        assert_eq!(wait("wait=soon"), 0);
+        assert_eq!(wait("return=minimal"), 0);
+    }
+}

@@ -1,0 +1,181 @@
+//! Events: what a delivery says, in three shapes, with one identity.
+//!
+//! | shape | identity |
+//! |---|---|
+//! | guide: `{"id","type","createdTime","data"}` | its `id` |
+//! | notification: `{"topicName","version","eventBody","metadata"}` | topic and canonical body, hashed |
+//! | EventBridge: an envelope whose `detail` is one of the above | its detail's, else the envelope's `id` |
+//!
+//! A notification has no id of its own: `eventBody.id` may name a conversation, and EventBridge's envelope gets
+//! a new id when Genesys Cloud publishes again. Version, metadata and timestamps differ between two deliveries
+//! of one event, so they do not count. Another shape is another branch of [`read`].
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use shared::canonical::{canonical, digest};
+
+/// What is known of an event beside its body.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Event {
+    /// Two deliveries with the same id are the same event.
+    pub(crate) id: String,
+    /// What kind of event it is.
+    pub(crate) kind: String,
+    /// When it happened, if it says so.
+    pub(crate) occurred_at: Option<Timestamp>,
+    /// The conversation it is about, if it names one.
+    pub(crate) conversation_id: Option<String>,
+}
+
+/// An object's members, each as it was written.
+type Members<'a> = BTreeMap<String, &'a RawValue>;
+
+/// Reads a body. When it cannot, the reason completes the sentence "the body …".
+pub(crate) fn read(body: &[u8]) -> Result<Event, String> {
+    let text = std::str::from_utf8(body).map_err(|_| "is not UTF-8 text".to_owned())?;
+    canonical(text).map_err(|fault| fault.to_string())?;
+    let members: Members<'_> = serde_json::from_str(text).map_err(|_| "is not a JSON object".to_owned())?;
+    if let Some(detail_type) = string(&members, "detail-type") {
+        return from_event_bridge(&members, detail_type);
+    }
+    notification(&members)
+        .or_else(|| identified(&members))
+        .ok_or_else(|| "has no identity: neither an id nor a topicName with an eventBody".to_owned())
+}
+
+fn from_event_bridge(envelope: &Members<'_>, detail_type: String) -> Result<Event, String> {
+    let detail = envelope.get("detail").and_then(|detail| serde_json::from_str(detail.get()).ok());
+    let detail: Members<'_> = detail.unwrap_or_default();
+    let event = notification(&detail).or_else(|| identified(&detail)).or_else(|| identified(envelope));
+    let event = event.ok_or_else(|| "is an EventBridge event without an id".to_owned())?;
+    Ok(Event {
+        kind: detail_type,
+        occurred_at: event.occurred_at.or_else(|| time(envelope, "time")),
+        ..event
+    })
+}
+
+fn notification(members: &Members<'_>) -> Option<Event> {
+    let topic = string(members, "topicName")?;
+    let body = members.get("eventBody")?;
+    let canonical = canonical(body.get()).ok()?;
+    let fields: Members<'_> = serde_json::from_str(body.get()).unwrap_or_default();
+    Some(Event {
+        id: digest(format!("{topic}:{canonical}").as_bytes()),
+        kind: topic,
+        occurred_at: time(&fields, "eventTime").or_else(|| time(members, "timestamp")),
+        conversation_id: string(&fields, "conversationId"),
+    })
+}
+
+fn identified(members: &Members<'_>) -> Option<Event> {
+    let data = members.get("data").and_then(|data| serde_json::from_str::<Members<'_>>(data.get()).ok());
+    Some(Event {
+        id: string(members, "id")?,
+        kind: string(members, "type").unwrap_or_else(|| "unknown".to_owned()),
+        occurred_at: time(members, "createdTime"),
+        conversation_id: data.and_then(|data| string(&data, "conversationId")),
+    })
+}
+
+/// A member that is a string and not empty.
+fn string(members: &Members<'_>, name: &str) -> Option<String> {
+    let text: String = serde_json::from_str(members.get(name)?.get()).ok()?;
+    (!text.is_empty()).then_some(text)
+}
+
+/// A member that is a time: Unix milliseconds or RFC 3339.
+fn time(members: &Members<'_>, name: &str) -> Option<Timestamp> {
+    match serde_json::from_str(members.get(name)?.get()).ok()? {
+        Value::Number(millis) => Timestamp::from_millisecond(millis.as_i64()?).ok(),
+        Value::String(text) => text.parse().ok(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn id(value: &Value) -> String {
+        read(value.to_string().as_bytes()).unwrap().id
+    }
+
+    fn body() -> Value {
+        json!({"id": "conversation-1", "conversationId": "conversation-1", "eventTime": 1_760_000_000_000_i64})
+    }
+
+    #[test]
+    fn the_guides_shape_is_known_by_its_id() {
+        let event =
+            read(br#"{"id":"e1","type":"interaction.created","createdTime":1678886400000,"data":{}}"#)
+                .unwrap();
+        assert_eq!(event.id, "e1");
+        assert_eq!(event.kind, "interaction.created");
+        assert_eq!(event.occurred_at.unwrap().to_string(), "2023-03-15T13:20:00Z");
+        let later = read(br#"{"id":"e1","type":"x","createdTime":"2023-03-15T13:20:00+01:00"}"#).unwrap();
+        assert_eq!(later.occurred_at.unwrap().to_string(), "2023-03-15T12:20:00Z");
+        assert_eq!(read(br#"{"id":"e1","type":"x","createdTime":"soon"}"#).unwrap().occurred_at, None);
+    }
+
+    #[test]
+    fn a_notification_is_known_by_topic_and_body_and_nothing_else() {
+        let first = json!({"topicName": "t", "version": "2", "eventBody": body(), "metadata": {"CorrelationId": "1"}});
+        let again = json!({"metadata": {"CorrelationId": "2"}, "timestamp": "2026-11-22T00:00:00Z", "eventBody": body(),
+            "version": "3", "topicName": "t"});
+        assert_eq!(id(&first), id(&again));
+        let mut other = first.clone();
+        other["eventBody"]["eventTime"] = json!(1);
+        assert_ne!(id(&first), id(&other));
+        let mut elsewhere = first.clone();
+        elsewhere["topicName"] = json!("u");
+        assert_ne!(id(&first), id(&elsewhere));
+    }
+
+    #[test]
+    fn an_event_is_the_same_over_http_and_event_bridge() {
+        let notification = json!({"topicName": "t", "eventBody": body()});
+        let envelope =
+            |id: &str| json!({"id": id, "detail-type": "v2.x.{id}", "source": "s", "detail": notification});
+        assert_eq!(id(&envelope("1")), id(&notification));
+        assert_eq!(id(&envelope("2")), id(&notification));
+        let event = read(envelope("1").to_string().as_bytes()).unwrap();
+        assert_eq!(
+            (event.kind.as_str(), event.conversation_id.as_deref()),
+            ("v2.x.{id}", Some("conversation-1"))
+        );
+    }
+
+    #[test]
+    fn an_envelope_lends_its_id_to_a_detail_without_one() {
+        let with = |detail: Value| json!({"id": "envelope", "detail-type": "t", "time": "2026-11-22T00:00:00Z", "detail": detail});
+        assert_eq!(id(&with(json!({"id": "own"}))), "own");
+        assert_eq!(id(&with(json!({"x": 1}))), "envelope");
+        assert_eq!(id(&with(json!("text"))), "envelope");
+        let event = read(with(json!({})).to_string().as_bytes()).unwrap();
+        assert_eq!(event.occurred_at.unwrap().to_string(), "2026-11-22T00:00:00Z");
+    }
+
+    #[test]
+    fn what_is_no_event_says_why() {
+        for (body, why) in [
+            (&b"\xff"[..], "is not UTF-8 text"),
+            (b"", "is not valid JSON"),
+            (b"[1]", "is not a JSON object"),
+            (b"{}", "has no identity"),
+            (br#"{"id":""}"#, "has no identity"),
+            (br#"{"id":7}"#, "has no identity"),
+            (br#"{"id":"a","id":"b"}"#, "has the object key \"id\" twice"),
+            (br#"{"topicName":"t"}"#, "has no identity"),
+            (br#"{"detail-type":"t","detail":{}}"#, "is an EventBridge event without an id"),
+        ] {
+            let reason = read(body).unwrap_err();
+            assert!(reason.starts_with(why), "{reason}");
+        }
+    }
+}
