@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 pub use deadline::Deadline;
 pub use event::{Event, Invocation};
-pub use http::{HttpEvent, answer, base64, no_such_method, no_such_route, read_body};
+pub use http::{HttpEvent, answer, base64, read_body, with_fallbacks};
 pub use runtime::{Failure, MAX_RESPONSE_BYTES};
 pub use sqs::{Batch, Message, Settled};
 

@@ -53,11 +53,7 @@ impl App {
 
 /// The HTTP route.
 pub fn router(app: Arc<App>) -> Router {
-    Router::new()
-        .route("/data-actions/{data_action_id}/invocations", post(invoke))
-        .fallback(lambda::no_such_route)
-        .method_not_allowed_fallback(lambda::no_such_method)
-        .with_state(app)
+    Router::new().route("/data-actions/{data_action_id}/invocations", post(invoke)).with_state(app)
 }
 
 /// Answers one event.

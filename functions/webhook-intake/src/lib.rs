@@ -69,11 +69,7 @@ impl App {
 
 /// The HTTP route.
 pub fn router(app: Arc<App>) -> Router {
-    Router::new()
-        .route("/webhooks/genesys", post(deliver))
-        .fallback(lambda::no_such_route)
-        .method_not_allowed_fallback(lambda::no_such_method)
-        .with_state(app)
+    Router::new().route("/webhooks/genesys", post(deliver)).with_state(app)
 }
 
 /// Answers one event of Lambda's.

@@ -25,8 +25,8 @@ use crate::problem::{Kind, Problem};
 const NOT_IN_A_PATH: &AsciiSet =
     &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>').add(b'?').add(b'`');
 
-/// Lets `router` answer an HTTP proxy event, and turns its response into the proxy's.
-pub async fn answer(router: axum::Router, event: HttpEvent, mut invocation: Invocation) -> Vec<u8> {
+/// Lets `routes` answer an HTTP proxy event, and turns its response into the proxy's.
+pub async fn answer(routes: axum::Router, event: HttpEvent, mut invocation: Invocation) -> Vec<u8> {
     invocation.caller = event.caller();
     let response = match event.into_request() {
         Ok(mut request) => {
@@ -34,7 +34,7 @@ pub async fn answer(router: axum::Router, event: HttpEvent, mut invocation: Invo
                 invocation.correlation_id = correlation_id(request.headers());
             }
             request.extensions_mut().insert(invocation);
-            let Ok(response) = router.oneshot(request.map(axum::body::Body::from)).await;
+            let Ok(response) = with_fallbacks(routes).oneshot(request.map(axum::body::Body::from)).await;
             response
         }
         Err(problem) => problem.into_response(),
@@ -61,14 +61,13 @@ pub async fn read_body(body: axum::body::Body, limit: usize) -> Result<Bytes, Pr
     }
 }
 
-/// What a router answers where it has no route.
-pub async fn no_such_route() -> Problem {
-    Problem::new(Kind::NotFound, "There is no such route.")
-}
-
-/// What a router answers to a method it does not know at a route.
-pub async fn no_such_method() -> Problem {
-    Problem::new(Kind::MethodNotAllowed, "This route takes POST only.")
+/// `routes`, with a problem for whatever is none of them.
+pub fn with_fallbacks(routes: axum::Router) -> axum::Router {
+    routes
+        .fallback(async || Problem::new(Kind::NotFound, "There is no such route."))
+        .method_not_allowed_fallback(async || {
+            Problem::new(Kind::MethodNotAllowed, "This route takes POST only.")
+        })
 }
 
 /// An HTTP request as API Gateway or a function URL wraps it.

@@ -1,0 +1,103 @@
+//! The embedded DynamoDB-compatible engine, with the table as the template defines it.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+
+use aws_config::BehaviorVersion;
+use aws_config::Region;
+use aws_credential_types::Credentials;
+use dynoxide::Database;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use crate::{Error, template};
+
+/// What the table is called on this machine.
+pub const TABLE_NAME: &str = "patchbay";
+
+/// A running engine. It stops when this is dropped.
+pub struct Engine {
+    address: SocketAddr,
+    database: Database,
+    _server: JoinSet<()>,
+}
+
+impl Engine {
+    /// Starts an engine on a free port: in memory, or in `file`, whose table is created if it is not there.
+    pub async fn start(file: Option<&Path>) -> Result<Self, Error> {
+        let refused = |fault: &dyn std::fmt::Display| Error::Engine(fault.to_string());
+        let database = match file {
+            Some(file) => {
+                let name = file.to_str().ok_or_else(|| refused(&"the file's name is not UTF-8"))?;
+                Database::new(name).map_err(|fault| refused(&fault))?
+            }
+            None => Database::memory().map_err(|fault| refused(&fault))?,
+        };
+        if database.table_count().map_err(|fault| refused(&fault))? == 0 {
+            create_table(&database)?;
+        }
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        let mut server = JoinSet::new();
+        server.spawn(dynoxide::server::serve_on(listener, database.clone()));
+        Ok(Self { address, database, _server: server })
+    }
+
+    /// Where it listens: an endpoint for any AWS SDK.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Everything in the table, each item in DynamoDB's JSON.
+    pub fn items(&self) -> Result<Vec<Value>, Error> {
+        let refused = |fault: &dyn std::fmt::Display| Error::Engine(fault.to_string());
+        let scan =
+            serde_json::from_value(json!({"TableName": TABLE_NAME})).map_err(|fault| refused(&fault))?;
+        let scanned = self.database.scan(scan).map_err(|fault| refused(&fault))?;
+        let mut scanned = serde_json::to_value(scanned).map_err(|fault| refused(&fault))?;
+        let items = scanned["Items"].take();
+        serde_json::from_value(items).map_err(|fault| refused(&fault))
+    }
+
+    /// Puts an item, in DynamoDB's JSON, behind everybody's back.
+    pub fn put(&self, item: &Value) -> Result<(), Error> {
+        let refused = |fault: &dyn std::fmt::Display| Error::Engine(fault.to_string());
+        let put = json!({"TableName": TABLE_NAME, "Item": item});
+        let put = serde_json::from_value(put).map_err(|fault| refused(&fault))?;
+        self.database.put_item(put).map(drop).map_err(|fault| refused(&fault))
+    }
+}
+
+/// The SDK configuration that reaches an engine at `url`. Its credentials are as good as any other.
+pub(crate) async fn sdk_config(url: &str) -> aws_config::SdkConfig {
+    aws_config::defaults(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .credentials_provider(Credentials::new("local", "local", None, None, "patchbay"))
+        .endpoint_url(url)
+        .load()
+        .await
+}
+
+fn create_table(database: &Database) -> Result<(), Error> {
+    let refused = |fault: &dyn std::fmt::Display| Error::Engine(fault.to_string());
+    let properties = template::table();
+    let mut create = json!({"TableName": TABLE_NAME});
+    // The properties of a CloudFormation table that its CreateTable request has too.
+    for name in ["AttributeDefinitions", "KeySchema", "BillingMode", "GlobalSecondaryIndexes"] {
+        if let Some(value) = properties.get(name) {
+            create[name] = value.clone();
+        }
+    }
+    if let Some(stream) = properties.pointer("/StreamSpecification/StreamViewType") {
+        create["StreamSpecification"] = json!({"StreamEnabled": true, "StreamViewType": stream});
+    }
+    let request = serde_json::from_value(create).map_err(|fault| refused(&fault))?;
+    database.create_table(request).map_err(|fault| refused(&fault))?;
+    let live: Value =
+        json!({"TableName": TABLE_NAME, "TimeToLiveSpecification": properties["TimeToLiveSpecification"]});
+    let request = serde_json::from_value(live).map_err(|fault| refused(&fault))?;
+    database.update_time_to_live(request).map_err(|fault| refused(&fault))?;
+    Ok(())
+}

@@ -1,0 +1,45 @@
+//! `patchbay serve`: the stack stays up until it is told to stop.
+
+use crate::stack::ECHO_ACTION;
+use crate::{Error, Options, Stack, TABLE_NAME, WEBHOOK_SECRET, hub_signature};
+
+/// Starts a stack, prints every address, and serves until Ctrl-C.
+pub async fn run(options: &Options) -> Result<(), Error> {
+    let stack = Stack::start(options).await?;
+    say(&banner(&stack, options));
+    tokio::signal::ctrl_c().await?;
+    say("stopping: requests under way may end");
+    stack.gateway.stop().await;
+    stack.simulator.stop().await;
+    Ok(())
+}
+
+fn banner(stack: &Stack, options: &Options) -> String {
+    let gateway = stack.gateway.url();
+    let event = r#"{"id":"event-1","type":"conversation.ended","createdTime":1763800000000,"data":{}}"#;
+    let signature = hub_signature(WEBHOOK_SECRET, event.as_bytes());
+    let kept = options.data.as_ref().map_or("in memory".to_owned(), |file| format!("in {}", file.display()));
+    format!(
+        "\
+patchbay is up
+
+  gateway     {gateway}
+              POST /webhooks/genesys
+              POST /data-actions/{{dataActionId}}/invocations
+  simulator   {simulator}  (surface: {surface}; look and meddle at /_simulator)
+  database    {engine}  (table {TABLE_NAME}, {kept}; any AWS SDK or CLI reaches it)
+
+try: curl -isS {gateway}/data-actions/{ECHO_ACTION}/invocations -H 'Idempotency-Key: my-first' -d '{{\"customer\":42}}'
+and: curl -isS {gateway}/webhooks/genesys -H 'X-Hub-Signature-256: {signature}' -d '{event}'
+
+Each of them twice: the second time nothing happens again. Ctrl-C stops everything.",
+        simulator = stack.simulator.url(),
+        surface = stack.simulator.surface(),
+        engine = stack.engine.url(),
+    )
+}
+
+#[expect(clippy::print_stdout, reason = "this is what the command prints")]
+fn say(text: &str) {
+    println!("{text}");
+}
