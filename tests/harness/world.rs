@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use local::{Clock, Engine, Gateway, ManualClock, TABLE_NAME, hub_signature};
+pub use local::hub_signature;
+use local::{Clock, Engine, Gateway, ManualClock, TABLE_NAME};
 use serde_json::Value;
 use simulator::{Simulator, Surface};
 

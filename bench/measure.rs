@@ -1,0 +1,112 @@
+//! Measures the release binaries: `cargo bench --bench measure`. The README's figures come from here.
+//!
+//! Times are of this machine, against an engine and a simulator on loopback: they show what the binaries add,
+//! not what AWS's network does.
+
+use std::time::{Duration, Instant};
+
+use harness::events;
+use harness::runtime_api::{Lambda, binary};
+use harness::world::{WEBHOOK_SECRET, World};
+use serde_json::{Value, json};
+use simulator::{Behaviour, Surface};
+
+/// How often a start is measured.
+const STARTS: usize = 21;
+
+#[tokio::main]
+async fn main() {
+    say("binary           stripped    start to first poll   start to first answer");
+    for name in ["webhook-intake", "data-actions"] {
+        let size = std::fs::metadata(binary(name)).expect("it was just built").len();
+        let (poll, answer) = starts(name).await;
+        say(&format!(
+            "{name:16} {:>5.2} MB    {:>16.1} ms   {:>18.1} ms",
+            megabytes(size),
+            millis(poll),
+            millis(answer)
+        ));
+    }
+    say(&format!("(medians of {STARTS} starts, in milliseconds of wall time)\n"));
+    requests().await;
+}
+
+/// The median times from starting a process to its first poll, and to its first answer.
+async fn starts(name: &str) -> (Duration, Duration) {
+    let world = World::start(Surface::Platform).await;
+    world.genesys.data_action("a", Behaviour::json(json!({})));
+    let (mut polls, mut answers) = (Vec::new(), Vec::new());
+    for index in 0..STARTS {
+        let event = match name {
+            "webhook-intake" => delivery(&format!("event-{index}")),
+            _ => invocation(&format!("key-{index}"), "{}"),
+        };
+        let started = Instant::now();
+        let lambda = Lambda::start(&binary(name), &world.variables(&[])).await;
+        let answer = lambda.invoke(event.to_string()).await;
+        answers.push(started.elapsed());
+        assert_eq!(answer.http().status, 200, "{}", lambda.output());
+        polls.push(lambda.first_poll_after().expect("it has answered, so it has polled"));
+    }
+    (median(polls), median(answers))
+}
+
+/// Counts what each operation asks of DynamoDB.
+async fn requests() {
+    let world = World::start(Surface::Platform).await;
+    world.genesys.data_action("a", Behaviour::json(json!({"ticket": 1})));
+    world.genesys.data_action("large", Behaviour::status(200, "text/plain", vec![b'x'; 1_000_000]));
+    let intake = Lambda::start(&binary("webhook-intake"), &world.variables(&[])).await;
+    let actions = Lambda::start(&binary("data-actions"), &world.variables(&[])).await;
+    let cold = Lambda::start(&binary("data-actions"), &world.variables(&[])).await;
+    let large =
+        |key| events::http_v2("POST", "/data-actions/large/invocations", &[("idempotency-key", key)], b"{}");
+
+    say("operation                                    DynamoDB requests");
+    count(&world, "event, new", &intake, &delivery("e"), 200).await;
+    count(&world, "event, repeated", &intake, &delivery("e"), 200).await;
+    count(&world, "data action, first run", &actions, &invocation("k", "{}"), 200).await;
+    count(&world, "data action, repeated in a warm instance", &actions, &invocation("k", "{}"), 200).await;
+    count(&world, "data action, repeated in a cold instance", &cold, &invocation("k", "{}"), 200).await;
+    count(&world, "data action, same key, another payload", &cold, &invocation("k", r#"{"x":1}"#), 422).await;
+    count(&world, "data action, first run, 1 MB answer", &actions, &large("l"), 200).await;
+    count(&world, "data action, repeated cold, 1 MB answer", &cold, &large("l"), 200).await;
+}
+
+async fn count(world: &World, what: &str, lambda: &Lambda, event: &Value, status: u16) {
+    world.store.reset_counts();
+    let answer = lambda.invoke(event.to_string()).await.http();
+    assert_eq!(answer.status, status, "{what}");
+    let by_operation: Vec<String> =
+        world.store.counts().iter().map(|(operation, count)| format!("{count} {operation}")).collect();
+    say(&format!("{what:44} {}  {}", world.store.total(), by_operation.join(", ")));
+}
+
+fn delivery(id: &str) -> Value {
+    let body = json!({"id": id, "type": "conversation.ended"}).to_string();
+    let signature = harness::world::hub_signature(WEBHOOK_SECRET, body.as_bytes());
+    events::http_v2("POST", "/webhooks/genesys", &[("x-hub-signature-256", &signature)], body.as_bytes())
+}
+
+fn invocation(key: &str, input: &str) -> Value {
+    events::http_v2("POST", "/data-actions/a/invocations", &[("idempotency-key", key)], input.as_bytes())
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a binary is not petabytes large")]
+fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}
+
+#[expect(clippy::print_stdout, reason = "this is what the command prints")]
+fn say(text: &str) {
+    println!("{text}");
+}
