@@ -18,7 +18,7 @@ pub use settings::{REGIONS, Settings, Surface};
 use std::time::Duration;
 
 /// How long a connection may take to be made.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// An HTTP client for Genesys Cloud.
 ///

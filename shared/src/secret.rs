@@ -1,19 +1,10 @@
-//! Secrets: values that cannot be printed, inline or from AWS Secrets Manager.
+//! Secrets: values that cannot be printed, and AWS Secrets Manager, where they are kept.
 //!
 //! A secret is a [`SecretString`]: its `Debug` shows nothing, it has no `Display`, and it is wiped when
 //! dropped. Only the code that signs, compares or sends it may expose it.
 
 use aws_sdk_secretsmanager::Client;
 pub use secrecy::{ExposeSecret, SecretString};
-
-/// Where a secret is kept.
-#[derive(Clone, Debug)]
-pub enum Source {
-    /// In an environment variable: for one machine, or where the platform fills it in.
-    Inline(SecretString),
-    /// In Secrets Manager, under this name or ARN.
-    SecretsManager(Vault),
-}
 
 /// One secret in AWS Secrets Manager.
 #[derive(Clone, Debug)]
@@ -73,7 +64,7 @@ mod tests {
 
     #[test]
     fn a_secret_does_not_print() {
-        let source = Source::Inline(SecretString::from("hunter2-hunter2"));
-        assert!(!format!("{source:?}").contains("hunter2"));
+        let secret = SecretString::from("hunter2-hunter2");
+        assert!(!format!("{secret:?}").contains("hunter2"));
     }
 }

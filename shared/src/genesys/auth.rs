@@ -11,7 +11,7 @@ use http::header;
 use jiff::{SignedDuration, Timestamp};
 use reqwest::{Response, StatusCode};
 use serde::Deserialize;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use super::retry::{self, RetryPolicy};
@@ -119,7 +119,7 @@ impl Tokens {
 
     /// A token that is good now, fetched if need be. Whoever comes while one is fetched waits for that one.
     pub async fn token(&self, act_by: Instant) -> Result<Token, Error> {
-        let mut state = self.current.lock().await;
+        let mut state = self.lock(act_by).await?;
         if let Some(token) = state.token.as_ref().filter(|token| self.clock.now() < token.renew_at) {
             return Ok(token.clone());
         }
@@ -128,11 +128,17 @@ impl Tokens {
 
     /// A token other than `refused`, which the API did not accept.
     pub async fn token_after(&self, refused: &Token, act_by: Instant) -> Result<Token, Error> {
-        let mut state = self.current.lock().await;
+        let mut state = self.lock(act_by).await?;
         match &state.token {
             Some(token) if token.serial != refused.serial => Ok(token.clone()),
             _ => self.renew(&mut state, act_by).await,
         }
+    }
+
+    /// Whoever fetches a token may have more time for it than the one who waits for it here.
+    async fn lock(&self, act_by: Instant) -> Result<MutexGuard<'_, State>, Error> {
+        let locked = tokio::time::timeout_at(act_by, self.current.lock()).await;
+        locked.map_err(|_| Error::Unavailable("still being asked for one".to_owned()))
     }
 
     async fn renew(&self, state: &mut State, act_by: Instant) -> Result<Token, Error> {
