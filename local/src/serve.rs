@@ -1,10 +1,19 @@
 //! `patchbay serve`: the stack stays up until it is told to stop.
 
+use shared::config::Variables;
+use shared::telemetry;
+
 use crate::stack::ECHO_ACTION;
-use crate::{Error, Options, Stack, TABLE_NAME, WEBHOOK_SECRET, hub_signature};
+use crate::{Clock, Error, Options, Stack, TABLE_NAME, WEBHOOK_SECRET, hub_signature};
 
 /// Starts a stack, prints every address, and serves until Ctrl-C.
 pub async fn run(options: &Options) -> Result<(), Error> {
+    // Quiet unless asked: the functions log a line per decision, and one per metric.
+    if let Some(level) =
+        Variables::of_this_process().text("LOG_LEVEL").and_then(|name| telemetry::level(name).ok())
+    {
+        telemetry::init("patchbay", level, Clock::system());
+    }
     let stack = Stack::start(options).await?;
     say(&banner(&stack, options));
     tokio::signal::ctrl_c().await?;

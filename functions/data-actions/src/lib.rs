@@ -16,7 +16,7 @@ use axum::extract::{Path, Request as HttpRequest, State, rejection::PathRejectio
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use shared::clock::Clock;
-use shared::config::{self, Variables};
+use shared::config::Variables;
 use shared::dynamo::Table;
 use shared::genesys::data_actions::DataActions;
 use shared::idempotency::{Claims, Lifetimes};
@@ -26,6 +26,8 @@ use shared::problem::{Kind, Problem};
 use crate::request::Request;
 use crate::run::{Run, run};
 use crate::settings::Settings;
+
+pub use crate::settings::StartError;
 
 /// What this function may touch: the table and Genesys Cloud's data actions.
 #[derive(Debug)]
@@ -42,11 +44,11 @@ impl App {
         variables: &Variables,
         aws: &aws_config::SdkConfig,
         clock: Clock,
-    ) -> Result<Arc<Self>, config::Error> {
+    ) -> Result<Arc<Self>, StartError> {
         let settings = Settings::read(variables)?;
         let table = Table::connect(aws, settings.table_name.clone());
         let claims = Claims::new(table, clock.clone(), Lifetimes { answers: settings.answer_lifetime });
-        let data_actions = DataActions::new(&settings.genesys, settings.route, aws, clock);
+        let data_actions = DataActions::new(&settings.genesys, settings.route, aws, clock)?;
         Ok(Arc::new(Self { settings, claims, data_actions }))
     }
 }

@@ -26,6 +26,17 @@ pub(crate) struct Settings {
     retry_safe: RetrySafe,
 }
 
+/// Why the function cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A setting is missing or malformed.
+    #[error(transparent)]
+    Settings(#[from] config::Error),
+    /// There are no certificates to trust.
+    #[error("no client for Genesys Cloud can be made on this machine")]
+    Client(#[from] reqwest::Error),
+}
+
 /// Which actions do no harm when they run twice.
 #[derive(Debug)]
 enum RetrySafe {

@@ -130,11 +130,15 @@ enum Ended {
 
 impl DataActions {
     /// A client; connects when first used.
-    #[must_use]
-    pub fn new(settings: &Settings, route: Route, aws: &aws_config::SdkConfig, clock: Clock) -> Self {
-        let http = super::http_client();
+    pub fn new(
+        settings: &Settings,
+        route: Route,
+        aws: &aws_config::SdkConfig,
+        clock: Clock,
+    ) -> Result<Self, reqwest::Error> {
+        let http = super::http_client()?;
         let tokens = Tokens::new(settings, aws, http.clone(), clock.clone());
-        Self { http, api_url: settings.api_url.clone(), route, retry: settings.retry, tokens, clock }
+        Ok(Self { http, api_url: settings.api_url.clone(), route, retry: settings.retry, tokens, clock })
     }
 
     /// A token for [`execute`](Self::execute): to be had before the work is claimed, because from the claim on

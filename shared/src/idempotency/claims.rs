@@ -15,9 +15,13 @@ use super::record::{Kept, Record, SORT_KEY, State, Unreadable, VERSION, partitio
 use crate::clock::Clock;
 use crate::dynamo::{Item, Table, Written, binary, number, string};
 use crate::random;
+use crate::telemetry::chain;
 
 /// How long a key is kept whose work may have happened: as long as dead-letter queues keep what may repeat it.
 const UNCLEAR_LIFETIME: Duration = Duration::from_hours(14 * 24);
+
+/// How long withdrawing a claim may take: the caller waits for it, and the store is in trouble.
+const WITHDRAWAL: Duration = Duration::from_secs(1);
 
 /// What every record of a run that is over leaves behind, and a new claim must not inherit.
 const LEFTOVERS: &str = "finished_at, because, answer, answer_status, answer_type, answer_body, answer_bytes";
@@ -124,10 +128,16 @@ impl Claims {
         let key_hash = work.scope.hash(&work.key);
         let owner = random::token();
         let now = self.clock.now();
-        let written = self
-            .table
-            .update(&partition_key(&key_hash), SORT_KEY, until, |update| claiming(update, work, &owner, now))
-            .await?;
+        let pk = partition_key(&key_hash);
+        let written =
+            self.table.update(&pk, SORT_KEY, until, |update| claiming(update, work, &owner, now)).await;
+        let written = match written {
+            Ok(written) => written,
+            Err(error) => {
+                self.withdraw(&pk, &owner).await;
+                return Err(error.into());
+            }
+        };
         let record = match written {
             Written::Applied(returned) => {
                 let epoch = returned.get("epoch").and_then(|epoch| epoch.as_n().ok()?.parse().ok());
@@ -205,6 +215,29 @@ impl Claims {
             self.memory.keep(&claim.key_hash, &claim.fingerprint, finished, expires_at);
         }
         Ok(Finish::Recorded)
+    }
+
+    /// Takes back a claim of which nobody knows whether it was applied. Nothing was done under it, and left
+    /// standing it would have to be taken for a call that may have happened. If this fails too, it is.
+    async fn withdraw(&self, pk: &str, owner: &str) {
+        let until = Instant::now() + WITHDRAWAL;
+        let withdrawn = self.table.update(pk, SORT_KEY, until, |update| {
+            update
+                .condition_expression("#owner = :owner AND #state = :acting")
+                .update_expression("SET #state = :free, because = :because")
+                .expression_attribute_names("#state", "state")
+                .expression_attribute_names("#owner", "owner")
+                .expression_attribute_values(":owner", string(owner))
+                .expression_attribute_values(":acting", string("ACTING"))
+                .expression_attribute_values(":free", string("FREE"))
+                .expression_attribute_values(
+                    ":because",
+                    string("the store did not say whether the claim was applied"),
+                )
+        });
+        if let Err(error) = withdrawn.await {
+            tracing::warn!(message = "a claim could not be withdrawn", error = chain(&error));
+        }
     }
 
     /// What the work is told that lost to `record`.
