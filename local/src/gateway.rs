@@ -4,9 +4,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
 use shared::clock::Clock;
 use shared::config::Variables;
 use shared::lambda::{self, Failure, Invocation};
+use shared::problem::{Kind, Problem};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -45,7 +49,8 @@ impl Gateway {
         let (stop, stopped) = oneshot::channel::<()>();
         let mut server = JoinSet::new();
         server.spawn(async move {
-            let serving = axum::serve(listener, lambda::with_fallbacks(routes));
+            let routes = lambda::with_fallbacks(routes).layer(middleware::from_fn(to_its_end));
+            let serving = axum::serve(listener, routes);
             let stopped = async {
                 // The sender's end says the same as its word.
                 let _ = stopped.await;
@@ -77,6 +82,16 @@ impl Gateway {
         let _ = self.stop.send(());
         while self.server.join_next().await.is_some() {}
     }
+}
+
+/// Lets a request run to its end though its caller hangs up, as Lambda does.
+async fn to_its_end(request: Request, next: Next) -> Response {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it is awaited; only a caller that hangs up leaves it alone"
+    )]
+    let run = tokio::spawn(next.run(request));
+    run.await.unwrap_or_else(|_| Problem::new(Kind::InternalError, "A function panicked.").into_response())
 }
 
 async fn listen(port: u16) -> Result<TcpListener, Error> {

@@ -72,7 +72,7 @@ fn write_object(json: &str, text: &mut String, depth: usize) -> Result<(), Error
     let Members(mut members) = parse(json)?;
     members.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
     if let Some(pair) = members.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-        return Err(Error::DuplicateKey(pair[0].0.clone()));
+        return Err(Error::DuplicateKey(excerpt(&pair[0].0)));
     }
     text.push('{');
     for (index, (key, value)) in members.iter().enumerate() {
@@ -114,12 +114,17 @@ fn write_number(literal: &str, text: &mut String) -> Result<(), Error> {
         text.push_str(literal);
         return Ok(());
     }
-    let number: f64 = literal.parse().map_err(|_| Error::NumberOutOfRange(literal.to_owned()))?;
+    let number: f64 = literal.parse().map_err(|_| Error::NumberOutOfRange(excerpt(literal)))?;
     if !number.is_finite() {
-        return Err(Error::NumberOutOfRange(literal.to_owned()));
+        return Err(Error::NumberOutOfRange(excerpt(literal)));
     }
     text.push_str(ryu_js::Buffer::new().format_finite(number));
     Ok(())
+}
+
+/// So much of a text as may stand in a message: whoever sent it decides how long it is.
+fn excerpt(text: &str) -> String {
+    text[..text.floor_char_boundary(64)].to_owned()
 }
 
 fn parse<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, Error> {

@@ -119,6 +119,9 @@ impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Variables {
     }
 }
 
+/// A year, in seconds: as long as anybody may want something remembered.
+pub const A_YEAR: u64 = 365 * 24 * 60 * 60;
+
 /// Any text.
 pub fn text(value: &str) -> Result<String, String> {
     Ok(value.to_owned())

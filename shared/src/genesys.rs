@@ -8,6 +8,7 @@
 //! safe.
 
 pub mod auth;
+mod connection;
 pub mod data_actions;
 mod retry;
 mod settings;
@@ -22,7 +23,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// An HTTP client for Genesys Cloud.
 ///
-/// It follows no redirect, keeps no idle connection and repeats nothing on its own. An instance may be frozen
+/// It follows no redirect, keeps no idle connection, uses no proxy and repeats nothing on its own. An instance may be frozen
 /// between two invocations while the other side closes the connection; a request written to such a connection
 /// is lost without anybody knowing whether it arrived, and that costs more than a handshake.
 ///
@@ -30,6 +31,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 pub fn http_client() -> Result<reqwest::Client, reqwest::Error> {
     reqwest::Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)
+        .connector_layer(connection::layer())
+        .no_proxy()
         .pool_max_idle_per_host(0)
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())

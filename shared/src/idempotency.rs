@@ -32,7 +32,7 @@ mod memory;
 mod record;
 
 pub use answer::{Answer, Finished, MAX_OTHER_BYTES, MAX_TEXT_BYTES};
-pub use claims::{Claim, Claimed, Claims, Finish, Lifetimes, Outcome, Repetition, Work};
+pub use claims::{Claim, Claimed, Claims, Finish, Lost, Outcome, Repetition, Work};
 pub use key::{BadKey, Key, Scope};
 pub use memory::{Memory, Remembered};
 pub use record::Unreadable;

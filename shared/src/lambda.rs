@@ -12,9 +12,9 @@ mod sqs;
 
 use std::process::ExitCode;
 
-pub use deadline::Deadline;
+pub use deadline::{Deadline, Lease};
 pub use event::{Event, Invocation};
-pub use http::{HttpEvent, answer, base64, read_body, with_fallbacks};
+pub use http::{HttpEvent, answer, read_body, with_fallbacks};
 pub use runtime::{Failure, MAX_RESPONSE_BYTES};
 pub use sqs::{Batch, Message, Settled};
 

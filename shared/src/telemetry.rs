@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
-use tracing::{Event, Subscriber, span};
+use tracing::{Event, Level, Metadata, Subscriber, span};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::{LookupSpan, Scope};
 use tracing_subscriber::util::SubscriberInitExt;
@@ -24,6 +24,9 @@ const NAMESPACE: &str = "Patchbay";
 
 /// The tracing target that marks a metric.
 const METRICS: &str = "patchbay::metrics";
+
+/// What our own crates' targets begin with.
+const OURS: [&str; 4] = ["patchbay", "shared", "webhook_intake", "data_actions"];
 
 /// Sends logs of at least `level`, and every metric, to standard output.
 ///
@@ -78,8 +81,8 @@ pub enum Metric {
     RecordsUnreadable,
     /// A run ended with its key free again: certainly nothing happened.
     RunsNotPerformed,
-    /// An answer was given although it could not be recorded.
-    AnswersNotStored,
+    /// A run's end could not be recorded; its key stays taken.
+    OutcomesNotStored,
     /// Genesys Cloud answered 429.
     UpstreamRateLimited,
     /// The store refused, throttled or was out of reach.
@@ -148,6 +151,12 @@ impl Lines {
 }
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
+    /// Of what the libraries say, only their warnings: at `trace` the SDK would show whole requests.
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        let is_ours = OURS.iter().any(|ours| metadata.target().starts_with(ours));
+        is_ours || *metadata.level() <= Level::WARN
+    }
+
     fn on_new_span(&self, attributes: &span::Attributes<'_>, id: &span::Id, context: Context<'_, S>) {
         if let Some(span) = context.span(id) {
             let mut fields = Fields::default();

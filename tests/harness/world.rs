@@ -57,7 +57,8 @@ impl World {
         let genesys = Simulator::start(surface).await.expect("loopback has a free port");
         let clock = ManualClock::starting_at("2026-11-22T12:00:00Z".parse().expect("a timestamp"));
         let gateway = gateway(&genesys, &store, clock.clock(), variables).await;
-        Self { engine, store, genesys, gateway, clock, http: reqwest::Client::new() }
+        let http = reqwest::Client::builder().no_proxy().build().expect("a client for loopback can be made");
+        Self { engine, store, genesys, gateway, clock, http }
     }
 
     /// A second, cold set of functions on the same store: another instance, with nothing in its memory.

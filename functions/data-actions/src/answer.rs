@@ -2,6 +2,8 @@
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -9,9 +11,9 @@ use shared::genesys::data_actions::NotPerformed;
 use shared::idempotency::Answer;
 use shared::problem::{Kind, Problem};
 
+use crate::DEFAULT_RETRY_AFTER;
 use crate::request::Request;
 use crate::run::{Run, Stored};
-use crate::{DEFAULT_RETRY_AFTER, invalid};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -42,7 +44,7 @@ fn given(request: &Request, run: Run) -> Result<Given, Problem> {
     match run {
         Run::Performed { answer, stored } => Ok(Given { answer, replayed: false, stored }),
         Run::Replayed(answer) => Ok(Given { answer, replayed: true, stored: Stored::Yes }),
-        Run::TooLarge => refused(
+        Run::TooLarge | Run::StillTooLarge => refused(
             Kind::AnswerTooLarge,
             "The action ran, and its answer is too large to be returned. It will not be run again.",
         ),
@@ -72,7 +74,7 @@ fn not_performed(reason: NotPerformed) -> Problem {
     match reason {
         NotPerformed::Unavailable => Problem::new(
             Kind::UpstreamUnavailable,
-            "Genesys Cloud could not be reached or is in trouble. The key is free; try again.",
+            "Genesys Cloud, or what it takes to call it, could not be reached or is in trouble. Try again.",
         )
         .retry_after(DEFAULT_RETRY_AFTER),
         NotPerformed::Rejected => {
@@ -84,7 +86,7 @@ fn not_performed(reason: NotPerformed) -> Problem {
         ),
         NotPerformed::RateLimited { retry_after } => Problem::new(
             Kind::UpstreamRateLimited,
-            "Genesys Cloud limits the rate of calls. The key is free; try again later.",
+            "Genesys Cloud limits the rate of calls. The action did not run; try again later.",
         )
         .retry_after(retry_after.unwrap_or(DEFAULT_RETRY_AFTER)),
     }
@@ -92,11 +94,9 @@ fn not_performed(reason: NotPerformed) -> Problem {
 
 impl Given {
     fn into_http(self, request: &Request) -> Response {
-        let Ok(status) = StatusCode::from_u16(self.answer.status) else {
-            return invalid("The upstream's status is none.").into_response();
-        };
         let mut response = Response::new(Body::from(self.answer.body));
-        *response.status_mut() = status;
+        *response.status_mut() = StatusCode::from_u16(self.answer.status)
+            .expect("only 2xx and 4xx are answers, now and on record");
         let headers = response.headers_mut();
         if let Some(content_type) = self.answer.content_type.and_then(|it| HeaderValue::from_str(&it).ok()) {
             headers.insert(header::CONTENT_TYPE, content_type);
@@ -149,7 +149,7 @@ fn is_false(value: &bool) -> bool {
 fn embedded(answer: &Answer) -> (Box<RawValue>, bool) {
     let string = |text: &str| serde_json::value::to_raw_value(text).expect("a string always serialises");
     let Ok(text) = std::str::from_utf8(&answer.body) else {
-        return (string(&shared::lambda::base64(&answer.body)), true);
+        return (string(&BASE64.encode(&answer.body)), true);
     };
     let is_json = answer.content_type.as_deref().is_none_or(names_json);
     let json = if is_json { RawValue::from_string(text.trim().to_owned()).ok() } else { None };

@@ -19,7 +19,7 @@ use shared::clock::Clock;
 use shared::config::Variables;
 use shared::dynamo::Table;
 use shared::genesys::data_actions::DataActions;
-use shared::idempotency::{Claims, Lifetimes};
+use shared::idempotency::Claims;
 use shared::lambda::{self, Deadline, Event, Failure, Invocation, Settled};
 use shared::problem::{Kind, Problem};
 
@@ -47,7 +47,7 @@ impl App {
     ) -> Result<Arc<Self>, StartError> {
         let settings = Settings::read(variables)?;
         let table = Table::connect(aws, settings.table_name.clone());
-        let claims = Claims::new(table, clock.clone(), Lifetimes { answers: settings.answer_lifetime });
+        let claims = Claims::new(table, clock.clone(), settings.answer_lifetime);
         let data_actions = DataActions::new(&settings.genesys, settings.route, aws, clock)?;
         Ok(Arc::new(Self { settings, claims, data_actions }))
     }
@@ -66,8 +66,8 @@ pub async fn handle(app: &Arc<App>, event: Event, invocation: Invocation) -> Res
             batch.settle(async |message| invoke_message(app, message, &invocation).await).await
         }
         Event::Direct(payload) => {
-            let request = Request::from_direct(&payload, app.settings.route)?;
-            let deadline = app.direct_deadline(&invocation);
+            let request = app.read_direct(&payload)?;
+            let deadline = direct_deadline(&invocation);
             let run = run(app, &request, &invocation, deadline).await;
             Ok(answer::direct(&request, run)?)
         }
@@ -97,7 +97,7 @@ async fn read(app: &App, id: &str, http: HttpRequest) -> Result<Request, Problem
 }
 
 async fn invoke_message(app: &App, message: &lambda::Message, invocation: &Invocation) -> Settled {
-    let request = match Request::from_direct(message.body.as_bytes(), app.settings.route) {
+    let request = match app.read_direct(message.body.as_bytes()) {
         Ok(request) => request,
         Err(problem) => {
             tracing::warn!(
@@ -108,16 +108,30 @@ async fn invoke_message(app: &App, message: &lambda::Message, invocation: &Invoc
             return Settled::Failed;
         }
     };
-    let run = run(app, &request, invocation, app.direct_deadline(invocation)).await;
+    let run = run(app, &request, invocation, direct_deadline(invocation)).await;
     if run.answered() { Settled::Done } else { Settled::Failed }
 }
 
 impl App {
-    /// Without a gateway that gives up, a request has all the time that Lambda gives the function.
-    fn direct_deadline(&self, invocation: &Invocation) -> Deadline {
-        invocation.deadline(invocation.time_left().unwrap_or(self.settings.lease))
+    fn read_direct(&self, payload: &[u8]) -> Result<Request, Problem> {
+        let limit = self.settings.max_body_bytes;
+        if payload.len() > limit {
+            return Err(Problem::new(
+                Kind::PayloadTooLarge,
+                format!("The payload is larger than {limit} bytes."),
+            ));
+        }
+        Request::from_direct(payload, self.settings.route)
     }
 }
+
+/// Without a gateway that gives up, a request has all the time that Lambda gives the function.
+fn direct_deadline(invocation: &Invocation) -> Deadline {
+    invocation.deadline(invocation.time_left().unwrap_or(DIRECT_LIMIT))
+}
+
+/// How long a direct invocation may take if Lambda does not say: as long as a data action may.
+const DIRECT_LIMIT: Duration = Duration::from_mins(1);
 
 /// How long a caller is asked to wait when nobody knows better.
 const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);

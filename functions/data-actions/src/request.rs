@@ -98,7 +98,8 @@ fn preferred_wait(headers: &HeaderMap) -> Duration {
         .get_all(header::HeaderName::from_static("prefer"))
         .iter()
         .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split([',', ';']))
+        .flat_map(|value| value.split(','))
+        .map(|preference| preference.split(';').next().unwrap_or_default())
         .filter_map(|preference| preference.split_once('='))
         .find(|(name, _)| name.trim().eq_ignore_ascii_case("wait"))
         .and_then(|(_, seconds)| seconds.trim().trim_matches('"').parse().ok())
@@ -206,6 +207,7 @@ mod tests {
         let wait = |value| preferred_wait(&headers(&[("prefer", value)])).as_secs();
         assert_eq!(wait("wait=10"), 10);
         assert_eq!(wait("respond-async, Wait = 3; foo"), 3);
+        assert_eq!(wait("foo; wait=3"), 0, "a parameter of another preference");
         assert_eq!(wait("wait=soon"), 0);
         assert_eq!(wait("return=minimal"), 0);
     }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use shared::genesys::auth;
 use shared::genesys::data_actions::{Attempt, NotPerformed};
-use shared::idempotency::{self, Answer, Claim, Claimed, Finish, Finished, Outcome, Remembered, Scope, Work};
+use shared::idempotency::{
+    self, Answer, Claim, Claimed, Finish, Finished, Lost, Outcome, Remembered, Scope, Work,
+};
 use shared::lambda::{Deadline, Invocation};
 use shared::telemetry::{Metric, chain, count};
 use tokio::time::Instant;
@@ -19,8 +21,10 @@ pub(crate) enum Run {
     Performed { answer: Answer, stored: Stored },
     /// It had run before, and this is its answer.
     Replayed(Answer),
-    /// It ran, now or before, and its answer is too large to be given.
+    /// It ran, and its answer is too large to be given.
     TooLarge,
+    /// It had run before, with an answer too large to be given.
+    StillTooLarge,
     /// The same request is being worked on, for at most this long.
     InFlight(Duration),
     /// The key belongs to another request.
@@ -76,7 +80,7 @@ async fn once(app: &App, request: &Request, work: &Work, deadline: Deadline) -> 
     };
     let claim = match app.claims.claim_or_wait(work, request.wait, deadline.act_by()).await {
         Ok(Claimed::Won(claim)) => claim,
-        Ok(lost) => return told(lost),
+        Ok(Claimed::Lost(lost)) => return told(lost),
         Err(error) => return store_failed(&error),
     };
     let attempt = app
@@ -90,71 +94,65 @@ async fn once(app: &App, request: &Request, work: &Work, deadline: Deadline) -> 
 async fn without_token(app: &App, work: &Work, error: &auth::Error, deadline: Deadline) -> Run {
     tracing::warn!(message = "no token could be had", error = chain(error));
     match app.claims.look(work, deadline.answer_by()).await {
-        Ok(Some(known)) => told(known),
+        Ok(Some(lost)) => told(lost),
         Ok(None) => Run::NotPerformed(NotPerformed::from(error)),
         Err(error) => store_failed(&error),
     }
 }
 
-/// Records how the attempt went. The answer is the truth even where it cannot be recorded.
+/// Records how the attempt went. What is told is the truth even where it cannot be recorded; and where somebody
+/// else has finished the work in the meantime, it is what they finished with.
 async fn record(app: &App, claim: &Claim, attempt: Attempt, deadline: Deadline) -> Run {
-    let until = deadline.answer_by();
-    match attempt {
+    let finished;
+    let outcome = match &attempt {
         Attempt::Answered(answer) => {
-            let finished = Finished::Answered(answer.clone());
-            match app.claims.finish(claim, Outcome::Done(&finished), until).await {
-                Ok(Finish::Recorded) => Run::Performed { answer, stored: Stored::Yes },
-                Ok(Finish::Fenced(winner)) => {
-                    count(Metric::RunsFenced);
-                    winner.map_or(Run::Performed { answer, stored: Stored::No }, replayed)
-                }
-                Err(error) => {
-                    count(Metric::AnswersNotStored);
-                    tracing::error!(message = "an answer could not be recorded", error = chain(&error));
-                    Run::Performed { answer, stored: Stored::No }
-                }
-            }
+            finished = Finished::Answered(answer.clone());
+            Outcome::Done(&finished)
         }
         Attempt::TooLarge => {
-            note(app.claims.finish(claim, Outcome::Done(&Finished::TooLarge), until).await);
-            Run::TooLarge
+            finished = Finished::TooLarge;
+            Outcome::Done(&finished)
         }
-        Attempt::NotPerformed(reason) => {
-            note(app.claims.finish(claim, Outcome::NotDone(because(reason)), until).await);
-            Run::NotPerformed(reason)
+        Attempt::NotPerformed(reason) => Outcome::NotDone(because(*reason)),
+        Attempt::Unclear(why) => Outcome::Unknown(why),
+    };
+    let stored = match app.claims.finish(claim, outcome, deadline.answer_by()).await {
+        Ok(Finish::Recorded) => Stored::Yes,
+        Ok(Finish::Fenced(winner)) => {
+            count(Metric::RunsFenced);
+            if let Some(winner) = winner {
+                return replayed(winner);
+            }
+            Stored::No
         }
-        Attempt::Unclear(why) => {
-            note(app.claims.finish(claim, Outcome::Unknown(why), until).await);
-            Run::OutcomeUnknown
-        }
-    }
-}
-
-/// A record that could not be written leaves the key acting, so nobody repeats what may have happened.
-fn note(finish: Result<Finish, idempotency::Error>) {
-    match finish {
-        Ok(Finish::Recorded) => {}
-        Ok(Finish::Fenced(_)) => count(Metric::RunsFenced),
+        // The key stays acting, so nobody repeats what may have happened.
         Err(error) => {
+            count(Metric::OutcomesNotStored);
             tracing::error!(message = "the end of a run could not be recorded", error = chain(&error));
+            Stored::No
         }
+    };
+    match attempt {
+        Attempt::Answered(answer) => Run::Performed { answer, stored },
+        Attempt::TooLarge => Run::TooLarge,
+        Attempt::NotPerformed(reason) => Run::NotPerformed(reason),
+        Attempt::Unclear(_) => Run::OutcomeUnknown,
     }
 }
 
-fn told(claimed: Claimed) -> Run {
-    match claimed {
-        Claimed::Won(_) => Run::InFlight(Duration::ZERO),
-        Claimed::Finished(finished) => replayed(finished),
-        Claimed::InFlight(lease_left) => Run::InFlight(lease_left),
-        Claimed::KeyReused => Run::KeyReused,
-        Claimed::Unknown => Run::OutcomeStillUnknown,
+fn told(lost: Lost) -> Run {
+    match lost {
+        Lost::Finished(finished) => replayed(finished),
+        Lost::InFlight(lease_left) => Run::InFlight(lease_left),
+        Lost::KeyReused => Run::KeyReused,
+        Lost::Unknown => Run::OutcomeStillUnknown,
     }
 }
 
 fn replayed(finished: Finished) -> Run {
     match finished {
         Finished::Answered(answer) => Run::Replayed(answer),
-        Finished::TooLarge => Run::TooLarge,
+        Finished::TooLarge => Run::StillTooLarge,
     }
 }
 
@@ -181,7 +179,8 @@ fn report(request: &Request, work: &Work, run: &Run, started: Instant) {
         Run::Performed { stored: Stored::Yes, .. } => ("performed", Metric::RunsPerformed),
         Run::Performed { stored: Stored::No, .. } => ("performed, not recorded", Metric::RunsPerformed),
         Run::Replayed(_) => ("replayed", Metric::RunsReplayed),
-        Run::TooLarge => ("answer too large", Metric::RunsPerformed),
+        Run::TooLarge => ("performed, answer too large", Metric::RunsPerformed),
+        Run::StillTooLarge => ("replayed, answer too large", Metric::RunsReplayed),
         Run::InFlight(_) => ("in progress", Metric::RunsInProgress),
         Run::KeyReused => ("key reused", Metric::KeysReused),
         Run::OutcomeUnknown => ("outcome unknown", Metric::OutcomeUnknown),

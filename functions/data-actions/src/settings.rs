@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shared::config::{self, Reader, Variables, bytes, list, one_of, seconds, text};
+use shared::config::{self, A_YEAR, Reader, Variables, bytes, list, one_of, seconds, text};
 use shared::genesys::data_actions::{DataActionId, Route};
 use shared::genesys::{self, Surface};
 use shared::idempotency::Repetition;
@@ -10,9 +10,6 @@ use shared::lambda::check_common_settings;
 
 /// The largest request that Lambda passes to a function.
 const LARGEST_PAYLOAD: u64 = 6 * 1024 * 1024;
-
-/// A year: as long as anybody may want an answer replayed.
-const LONGEST_LIFETIME: u64 = 365 * 24 * 60 * 60;
 
 #[derive(Debug)]
 pub(crate) struct Settings {
@@ -54,7 +51,7 @@ impl Settings {
         let guide_route = reader.or("GENESYS_DATA_ACTION_ROUTE", Route::GuideExecute, one_of(&guide_routes));
         let retry_safe = reader.or("RETRY_SAFE_DATA_ACTIONS", RetrySafe::These(Vec::new()), retry_safe);
         let answer_lifetime =
-            reader.or("IDEMPOTENCY_TTL_SECONDS", Duration::from_hours(24), seconds(1..=LONGEST_LIFETIME));
+            reader.or("IDEMPOTENCY_TTL_SECONDS", Duration::from_hours(24), seconds(1..=A_YEAR));
         let lease = reader.or("LEASE_SECONDS", Duration::from_mins(1), seconds(1..=900));
         let max_body_bytes = reader.or("MAX_BODY_BYTES", 262_144, bytes(1..=LARGEST_PAYLOAD));
         let http_timeout = reader.or("HTTP_TIMEOUT_SECONDS", Duration::from_secs(28), seconds(1..=900));

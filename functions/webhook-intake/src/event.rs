@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use shared::canonical::{canonical, digest};
+use shared::canonical::{Error, canonical, digest};
 
 /// What is known of an event beside its body.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,14 +30,23 @@ pub(crate) struct Event {
     pub(crate) conversation_id: Option<String>,
 }
 
+/// An id longer than this is no id: it could not be kept beside the body.
+const MAX_ID_BYTES: usize = 1024;
+
 /// An object's members, each as it was written.
 type Members<'a> = BTreeMap<String, &'a RawValue>;
 
 /// Reads a body. When it cannot, the reason completes the sentence "the body …".
 pub(crate) fn read(body: &[u8]) -> Result<Event, String> {
     let text = std::str::from_utf8(body).map_err(|_| "is not UTF-8 text".to_owned())?;
-    canonical(text).map_err(|fault| fault.to_string())?;
-    let members: Members<'_> = serde_json::from_str(text).map_err(|_| "is not a JSON object".to_owned())?;
+    let json: &RawValue =
+        serde_json::from_str(text).map_err(|fault| format!("is not valid JSON ({fault})"))?;
+    // Only a notification needs a canonical form; but which of two members of one name counts is anybody's guess.
+    if let Err(fault @ Error::DuplicateKey(_)) = canonical(text) {
+        return Err(fault.to_string());
+    }
+    let members: Members<'_> =
+        serde_json::from_str(json.get()).map_err(|_| "is not a JSON object".to_owned())?;
     if let Some(detail_type) = string(&members, "detail-type") {
         return from_event_bridge(&members, detail_type);
     }
@@ -65,20 +74,31 @@ fn notification(members: &Members<'_>) -> Option<Event> {
     let fields: Members<'_> = serde_json::from_str(body.get()).unwrap_or_default();
     Some(Event {
         id: digest(format!("{topic}:{canonical}").as_bytes()),
-        kind: topic,
+        kind: clipped(topic),
         occurred_at: time(&fields, "eventTime").or_else(|| time(members, "timestamp")),
-        conversation_id: string(&fields, "conversationId"),
+        conversation_id: conversation_id(&fields),
     })
 }
 
 fn identified(members: &Members<'_>) -> Option<Event> {
     let data = members.get("data").and_then(|data| serde_json::from_str::<Members<'_>>(data.get()).ok());
     Some(Event {
-        id: string(members, "id")?,
-        kind: string(members, "type").unwrap_or_else(|| "unknown".to_owned()),
+        id: string(members, "id").filter(|id| id.len() <= MAX_ID_BYTES)?,
+        kind: string(members, "type").map_or_else(|| "unknown".to_owned(), clipped),
         occurred_at: time(members, "createdTime"),
-        conversation_id: data.and_then(|data| string(&data, "conversationId")),
+        conversation_id: data.as_ref().and_then(conversation_id),
     })
+}
+
+/// Genesys Cloud's ids have at most 128 characters; what is longer is no conversation.
+fn conversation_id(members: &Members<'_>) -> Option<String> {
+    string(members, "conversationId").filter(|id| id.len() <= 128)
+}
+
+/// A kind stands beside the body, where there is not room for a second body.
+fn clipped(mut kind: String) -> String {
+    kind.truncate(kind.floor_char_boundary(256));
+    kind
 }
 
 /// A member that is a string and not empty.
@@ -159,6 +179,24 @@ mod tests {
         assert_eq!(id(&with(json!("text"))), "envelope");
         let event = read(with(json!({})).to_string().as_bytes()).unwrap();
         assert_eq!(event.occurred_at.unwrap().to_string(), "2026-11-22T00:00:00Z");
+    }
+
+    #[test]
+    fn an_event_with_an_id_may_say_what_has_no_canonical_form() {
+        for odd in ["1e400", "\"\\ud800\"", &("[".repeat(200) + &"]".repeat(200))] {
+            let event = read(format!(r#"{{"id":"e","type":"t","data":{{"odd":{odd}}}}}"#).as_bytes());
+            assert_eq!(event.unwrap().id, "e", "{odd}");
+        }
+    }
+
+    #[test]
+    fn what_stands_beside_the_body_is_short() {
+        let long = "x".repeat(2000);
+        let event =
+            read(format!(r#"{{"id":"e","type":"{long}","data":{{"conversationId":"{long}"}}}}"#).as_bytes());
+        let event = event.unwrap();
+        assert_eq!((event.kind.len(), event.conversation_id), (256, None));
+        assert!(read(format!(r#"{{"id":"{long}"}}"#).as_bytes()).unwrap_err().starts_with("has no identity"));
     }
 
     #[test]

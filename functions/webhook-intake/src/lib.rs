@@ -149,13 +149,11 @@ impl App {
             Auth::Token(_) => signature::bears_token(headers, secrets),
             Auth::None => true,
         };
-        if verify(&self.secrets.current().await) {
+        let secrets = self.secrets.current().await;
+        if verify(&secrets) {
             return true;
         }
-        match self.secrets.after_failure().await {
-            Some(secrets) => verify(&secrets),
-            None => false,
-        }
+        self.secrets.other_than(&secrets).await.is_some_and(|others| verify(&others))
     }
 
     /// Reads a body and keeps it, as an event or in quarantine.

@@ -29,6 +29,8 @@ struct State {
     secrets: Arc<[SecretString]>,
     /// When they were last read, or reading them was last tried.
     tried_at: Timestamp,
+    /// When a failed signature last had them read again.
+    reread_at: Option<Timestamp>,
 }
 
 impl Secrets {
@@ -49,42 +51,43 @@ impl Secrets {
                 (Some(vault), secrets)
             }
         };
-        let state = Mutex::new(State { secrets, tried_at: clock.now() });
+        let state = Mutex::new(State { secrets, tried_at: clock.now(), reread_at: None });
         Ok(Self { vault, clock, state })
     }
 
     /// The secrets, read again when they have grown old.
     pub(crate) async fn current(&self) -> Arc<[SecretString]> {
         let mut state = self.state.lock().await;
-        self.refresh(&mut state, MAX_AGE).await;
+        let now = self.clock.now();
+        if now.duration_since(state.tried_at) >= MAX_AGE {
+            self.refresh(&mut state, now).await;
+        }
         Arc::clone(&state.secrets)
     }
 
-    /// The secrets as they are after a signature failed, if they could be read again.
-    pub(crate) async fn after_failure(&self) -> Option<Arc<[SecretString]>> {
+    /// Other secrets than `failed`, with which a signature could not be verified, if there are any by now.
+    pub(crate) async fn other_than(&self, failed: &Arc<[SecretString]>) -> Option<Arc<[SecretString]>> {
         let mut state = self.state.lock().await;
-        self.refresh(&mut state, REREAD_INTERVAL).await.then(|| Arc::clone(&state.secrets))
+        let now = self.clock.now();
+        let may_reread = state.reread_at.is_none_or(|last| now.duration_since(last) >= REREAD_INTERVAL);
+        if Arc::ptr_eq(&state.secrets, failed) && may_reread {
+            state.reread_at = Some(now);
+            self.refresh(&mut state, now).await;
+        }
+        (!Arc::ptr_eq(&state.secrets, failed)).then(|| Arc::clone(&state.secrets))
     }
 
-    /// Reads them again if the last try is at least `age` ago. When that fails, the old ones stay in force.
-    async fn refresh(&self, state: &mut State, age: SignedDuration) -> bool {
-        let Some(vault) = &self.vault else { return false };
-        let now = self.clock.now();
-        if now.duration_since(state.tried_at) < age {
-            return false;
-        }
+    /// Reads them again. When that fails, the old ones stay in force.
+    async fn refresh(&self, state: &mut State, now: Timestamp) {
+        let Some(vault) = &self.vault else { return };
         state.tried_at = now;
         match read_from(vault).await {
-            Ok(secrets) => {
-                state.secrets = secrets;
-                true
-            }
+            Ok(secrets) => state.secrets = secrets,
             Err(error) => {
                 tracing::error!(
                     message = "the webhook secrets could not be read again",
                     error = chain(&error)
                 );
-                false
             }
         }
     }

@@ -143,10 +143,10 @@ impl Tokens {
 
     async fn renew(&self, state: &mut State, act_by: Instant) -> Result<Token, Error> {
         state.token = None;
-        let client = self.client(state).await?;
+        let client = self.client(state, act_by).await?;
         let issued = match self.issue(&client, act_by).await {
             Err(Error::Rejected(status)) => {
-                let Some(client) = self.client_after_rejection(state, &client).await? else {
+                let Some(client) = self.client_after_rejection(state, &client, act_by).await? else {
                     return Err(Error::Rejected(status));
                 };
                 self.issue(&client, act_by).await?
@@ -163,11 +163,11 @@ impl Tokens {
         Ok(token)
     }
 
-    async fn client(&self, state: &mut State) -> Result<Client, Error> {
+    async fn client(&self, state: &mut State, act_by: Instant) -> Result<Client, Error> {
         match (&self.source, &state.client) {
             (Source::Inline(client), _) | (Source::Vault(_), Some(client)) => Ok(client.clone()),
             (Source::Vault(vault), None) => {
-                let client = parse_client(&vault.read().await?)?;
+                let client = read_client(vault, act_by).await?;
                 state.client = Some(client.clone());
                 Ok(client)
             }
@@ -179,9 +179,10 @@ impl Tokens {
         &self,
         state: &mut State,
         refused: &Client,
+        act_by: Instant,
     ) -> Result<Option<Client>, Error> {
         let Source::Vault(vault) = &self.source else { return Ok(None) };
-        let client = parse_client(&vault.read().await?)?;
+        let client = read_client(vault, act_by).await?;
         let is_same =
             client.id == refused.id && client.secret.expose_secret() == refused.secret.expose_secret();
         state.client = Some(client.clone());
@@ -260,6 +261,13 @@ impl Issued {
         let early = life - SignedDuration::from_mins(2);
         early.min(life * 9 / 10).max(SignedDuration::ZERO)
     }
+}
+
+async fn read_client(vault: &Vault, act_by: Instant) -> Result<Client, Error> {
+    let secret = tokio::time::timeout_at(act_by, vault.read()).await;
+    parse_client(
+        &secret.map_err(|_| Error::Unavailable("its credentials could not be read in time".to_owned()))??,
+    )
 }
 
 fn parse_client(secret: &SecretString) -> Result<Client, Error> {

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use super::auth::{self, Token, Tokens};
+use super::connection::Connection;
 use super::is_opaque_id;
 use super::retry::{self, RetryPolicy};
 use super::settings::{Settings, Surface};
@@ -64,7 +65,7 @@ pub enum Route {
 }
 
 impl Route {
-    /// Whether the upstream recognises a repeated key, so that sending it again does no harm.
+    /// The surface it belongs to.
     #[must_use]
     pub fn surface(self) -> Surface {
         match self {
@@ -221,14 +222,15 @@ impl DataActions {
             .header(header::ACCEPT, "application/json, */*;q=0.5")
             .header("idempotency-key", key.as_str())
             .body(self.route.body(input));
-        let (ended, status, correlation_id) = match request.send().await {
+        let (sent, connection) = super::connection::observed(request.send()).await;
+        let (ended, status, correlation_id) = match sent {
             Ok(response) => {
                 let status = response.status().as_u16();
                 let correlation_id = response.headers().get("inin-correlation-id");
                 let correlation_id = correlation_id.and_then(|id| id.to_str().ok()).map(str::to_owned);
                 (self.judge(response).await, Some(status), correlation_id)
             }
-            Err(error) => (failed(&error), None, None),
+            Err(error) => (failed(&error, connection), None, None),
         };
         telemetry::upstream_latency(started.elapsed());
         tracing::info!(
@@ -284,10 +286,10 @@ impl From<&auth::Error> for NotPerformed {
     }
 }
 
-/// A request that was never sent because there was no connection had no effect. Of any other failure nobody
-/// can say.
-fn failed(error: &reqwest::Error) -> Ended {
-    if error.is_connect() {
+/// A request for which there was never a connection was never sent, and had no effect. Of any other failure
+/// nobody can say.
+fn failed(error: &reqwest::Error, connection: Connection) -> Ended {
+    if connection == Connection::NeverMade {
         return Ended::NotPerformed(NotPerformed::Unavailable);
     }
     Ended::Unclear(if error.is_timeout() {

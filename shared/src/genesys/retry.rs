@@ -30,8 +30,8 @@ impl RetryPolicy {
         if attempt >= self.attempts {
             return false;
         }
-        let wake =
-            Instant::now() + asked.unwrap_or_else(|| self.backoff(attempt).mul_f64(random::fraction()));
+        let wait = asked.unwrap_or_else(|| self.backoff(attempt).mul_f64(random::fraction()));
+        let Some(wake) = Instant::now().checked_add(wait) else { return false };
         if !is_time_left(wake, act_by) {
             return false;
         }
@@ -95,6 +95,7 @@ mod tests {
         let act_by = Instant::now() + Duration::from_secs(10);
         assert!(policy.wait(1, Some(Duration::ZERO), act_by).await);
         assert!(!policy.wait(2, Some(Duration::from_millis(9950)), act_by).await, "50 ms would be left");
+        assert!(!policy.wait(2, Some(Duration::MAX), act_by).await, "an upstream may ask for aeons");
         assert!(!policy.wait(3, Some(Duration::ZERO), act_by).await, "three attempts in all");
     }
 }

@@ -75,7 +75,7 @@ impl Settings {
         let credentials = read_credentials(reader);
         let retry = RetryPolicy {
             attempts: reader.or("RETRY_ATTEMPTS", 4, count(1..=20)),
-            base: reader.or("RETRY_BASE_MS", Duration::from_secs(1), milliseconds(1..=60_000)),
+            base: reader.or("RETRY_BASE_MS", Duration::from_secs(1), milliseconds(0..=60_000)),
         };
         let (api_url, login_url) = urls?;
         Some(Self { surface, api_url, login_url, credentials: credentials?, retry })

@@ -14,6 +14,7 @@ use super::memory::{Memory, Remembered};
 use super::record::{Kept, Record, SORT_KEY, State, Unreadable, VERSION, partition_key};
 use crate::clock::Clock;
 use crate::dynamo::{Item, Table, Written, binary, number, string};
+use crate::lambda::Lease;
 use crate::random;
 use crate::telemetry::chain;
 
@@ -32,14 +33,7 @@ pub struct Claims {
     table: Table,
     memory: Memory,
     clock: Clock,
-    lifetimes: Lifetimes,
-}
-
-/// How long things are kept.
-#[derive(Clone, Copy, Debug)]
-pub struct Lifetimes {
-    /// How long a finished answer is replayed.
-    pub answers: Duration,
+    answer_lifetime: Duration,
 }
 
 /// A piece of work that shall happen once.
@@ -54,7 +48,7 @@ pub struct Work {
     /// Whether doing it twice does harm.
     pub repetition: Repetition,
     /// How long the claim holds if its holder is never heard of again.
-    pub lease: Duration,
+    pub lease: Lease,
 }
 
 /// Whether an operation may be sent again after an unclear outcome.
@@ -71,6 +65,13 @@ pub enum Repetition {
 pub enum Claimed {
     /// The key is ours, and says that we act.
     Won(Claim),
+    /// It is not ours; why.
+    Lost(Lost),
+}
+
+/// Why a key cannot be claimed.
+#[derive(Debug)]
+pub enum Lost {
     /// The work is done.
     Finished(Finished),
     /// Somebody is at it, for at most this long.
@@ -111,10 +112,10 @@ pub enum Finish {
 }
 
 impl Claims {
-    /// The keys kept in `table`.
+    /// The keys kept in `table`; a finished answer is replayed for `answer_lifetime`.
     #[must_use]
-    pub fn new(table: Table, clock: Clock, lifetimes: Lifetimes) -> Self {
-        Self { table, memory: Memory::default(), clock, lifetimes }
+    pub fn new(table: Table, clock: Clock, answer_lifetime: Duration) -> Self {
+        Self { table, memory: Memory::default(), clock, answer_lifetime }
     }
 
     /// What this instance itself knows of the work, without asking the store.
@@ -152,7 +153,7 @@ impl Claims {
             let fingerprint = work.fingerprint.clone();
             return Ok(Claimed::Won(Claim { key_hash, fingerprint, owner, epoch: record.epoch }));
         }
-        self.judge(work, &key_hash, record, now, until).await
+        self.judge(work, &key_hash, record, now, until).await.map(Claimed::Lost)
     }
 
     /// Like [`claim`](Self::claim), but while somebody is at it, waits up to `patience` for what they find.
@@ -162,27 +163,26 @@ impl Claims {
         patience: Duration,
         until: Instant,
     ) -> Result<Claimed, Error> {
-        let give_up = (Instant::now() + patience).min(until);
+        let give_up = Instant::now().checked_add(patience).map_or(until, |end| end.min(until));
         let pk = partition_key(&work.scope.hash(&work.key));
         loop {
             let claimed = self.claim(work, until).await?;
-            let Claimed::InFlight(_) = claimed else { return Ok(claimed) };
-            if !self.settles(&pk, give_up).await? {
+            let Claimed::Lost(Lost::InFlight(_)) = claimed else { return Ok(claimed) };
+            if !self.settles(&pk, give_up, until).await {
                 return Ok(claimed);
             }
         }
     }
 
-    /// What is on record of the work, without claiming it. `None` if a claim would win.
-    pub async fn look(&self, work: &Work, until: Instant) -> Result<Option<Claimed>, Error> {
+    /// Why the key cannot be claimed, found without claiming it. `None` if a claim would win.
+    pub async fn look(&self, work: &Work, until: Instant) -> Result<Option<Lost>, Error> {
         let key_hash = work.scope.hash(&work.key);
         let Some(item) = self.table.get(&partition_key(&key_hash), SORT_KEY, until).await? else {
             return Ok(None);
         };
         let record = Record::read(&item)?;
         let now = self.clock.now();
-        let is_claimable = record.expires_at <= now.as_second() || matches!(record.state, State::Free);
-        if is_claimable {
+        if is_claimable(&record, work, now) {
             return Ok(None);
         }
         self.judge(work, &key_hash, record, now, until).await.map(Some)
@@ -248,9 +248,9 @@ impl Claims {
         record: Record,
         now: Timestamp,
         until: Instant,
-    ) -> Result<Claimed, Error> {
+    ) -> Result<Lost, Error> {
         if record.fingerprint != work.fingerprint {
-            return Ok(Claimed::KeyReused);
+            return Ok(Lost::KeyReused);
         }
         let lease_left =
             u64::try_from(record.lease_until - now.as_millisecond()).ok().filter(|left| *left > 0);
@@ -258,14 +258,12 @@ impl Claims {
             (State::Done(kept), _) => {
                 let finished = self.load(key_hash, &record.owner, kept, until).await?;
                 self.memory.keep(key_hash, &record.fingerprint, &finished, record.expires_at);
-                Ok(Claimed::Finished(finished))
+                Ok(Lost::Finished(finished))
             }
-            (State::Acting | State::Claimed, Some(left)) => {
-                Ok(Claimed::InFlight(Duration::from_millis(left)))
-            }
-            (State::Acting | State::Unknown, _) => Ok(Claimed::Unknown),
+            (State::Acting | State::Claimed, Some(left)) => Ok(Lost::InFlight(Duration::from_millis(left))),
+            (State::Acting | State::Unknown, _) => Ok(Lost::Unknown),
             // Both are claimable, so they stand in nobody's way for longer than it takes to ask again.
-            (State::Claimed | State::Free, _) => Ok(Claimed::InFlight(Duration::ZERO)),
+            (State::Claimed | State::Free, _) => Ok(Lost::InFlight(Duration::ZERO)),
         }
     }
 
@@ -276,24 +274,35 @@ impl Claims {
         Ok(Finish::Fenced(Some(self.load(key_hash, &owner, kept, until).await?)))
     }
 
-    /// Whether the key's run ends before `give_up`, asking at growing intervals.
-    async fn settles(&self, pk: &str, give_up: Instant) -> Result<bool, Error> {
+    /// Whether the key's run ends before `give_up`, asked at growing intervals and once more at the end. A store
+    /// that does not answer says nothing about the run.
+    async fn settles(&self, pk: &str, give_up: Instant, until: Instant) -> bool {
         for attempt in 0.. {
-            let wake = Instant::now() + poll_interval(attempt);
-            if wake >= give_up {
+            if Instant::now() >= give_up {
                 break;
             }
-            tokio::time::sleep_until(wake).await;
-            let Some(item) = self.table.get(pk, SORT_KEY, give_up).await? else { return Ok(true) };
-            let record = Record::read(&item)?;
-            let now = self.clock.now().as_millisecond();
-            let is_under_way =
-                matches!(record.state, State::Claimed | State::Acting) && record.lease_until > now;
+            tokio::time::sleep_until((Instant::now() + poll_interval(attempt)).min(give_up)).await;
+            let item = match self.table.get(pk, SORT_KEY, until).await {
+                Ok(item) => item,
+                Err(error) => {
+                    tracing::warn!(message = "a run under way could not be looked at", error = chain(&error));
+                    continue;
+                }
+            };
+            let is_under_way = item.as_ref().is_some_and(|item| self.is_under_way(item));
             if !is_under_way {
-                return Ok(true);
+                return true;
             }
         }
-        Ok(false)
+        false
+    }
+
+    /// Whether somebody is at it. An unreadable record is for the next claim to complain about.
+    fn is_under_way(&self, item: &Item) -> bool {
+        Record::read(item).is_ok_and(|record| {
+            let is_held = record.lease_until > self.clock.now().as_millisecond();
+            is_held && matches!(record.state, State::Claimed | State::Acting)
+        })
     }
 
     async fn load(&self, key_hash: &str, owner: &str, kept: Kept, until: Instant) -> Result<Finished, Error> {
@@ -309,11 +318,27 @@ impl Claims {
 
     fn expiry(&self, outcome: &Outcome<'_>, now: Timestamp) -> i64 {
         let lifetime = match outcome {
-            Outcome::Done(_) | Outcome::NotDone(_) => self.lifetimes.answers,
+            Outcome::Done(_) | Outcome::NotDone(_) => self.answer_lifetime,
             Outcome::Unknown(_) => UNCLEAR_LIFETIME,
         };
         after(now, lifetime).as_second()
     }
+}
+
+/// Whether a claim would win against `record`: what the condition of [`claiming`] says, said of a record.
+fn is_claimable(record: &Record, work: &Work, now: Timestamp) -> bool {
+    let is_expired = record.expires_at <= now.as_second();
+    let is_lapsed = record.lease_until <= now.as_millisecond();
+    let is_the_same = record.fingerprint == work.fingerprint;
+    let may_repeat = work.repetition == Repetition::Safe;
+    is_expired
+        || match record.state {
+            State::Free => true,
+            State::Claimed => is_the_same && is_lapsed,
+            State::Acting => is_the_same && is_lapsed && may_repeat,
+            State::Unknown => is_the_same && may_repeat,
+            State::Done(_) => false,
+        }
 }
 
 /// The claim: its condition is the protocol's first half.
@@ -356,7 +381,10 @@ fn claiming(
         .expression_attribute_values(":zero", number(0))
         .expression_attribute_values(":one", number(1))
         .expression_attribute_values(":fingerprint", string(&work.fingerprint))
-        .expression_attribute_values(":lease_until", number(after(now, work.lease).as_millisecond()))
+        .expression_attribute_values(
+            ":lease_until",
+            number(after(now, work.lease.from_now()).as_millisecond()),
+        )
         .expression_attribute_values(":expires_at", number(after(now, UNCLEAR_LIFETIME).as_second()))
         .expression_attribute_values(":now_ms", number(now.as_millisecond()))
         .expression_attribute_values(":now_s", number(now.as_second()))

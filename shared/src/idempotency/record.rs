@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use bytes::Bytes;
 
-use super::answer::Answer;
+use super::answer::{Answer, MAX_TEXT_BYTES};
 use crate::dynamo::Item;
 
 /// The sort key of every claim; answers lie beside it.
@@ -99,16 +99,23 @@ fn kept(item: &Item) -> Result<Kept, Unreadable> {
             let body = item.get("answer_body").and_then(|value| value.as_b().ok());
             let body = body.ok_or_else(|| Unreadable::new("answer_body"))?;
             let body = Bytes::copy_from_slice(body.as_ref());
-            Ok(Kept::Inline(Answer { status: number(item, "answer_status")?, content_type, body }))
+            Ok(Kept::Inline(Answer { status: status(item)?, content_type, body }))
         }
-        "parts" => Ok(Kept::InParts {
-            status: number(item, "answer_status")?,
-            content_type,
-            length: number(item, "answer_bytes")?,
-        }),
+        "parts" => {
+            let length = number(item, "answer_bytes")?;
+            if length > MAX_TEXT_BYTES {
+                return Err(Unreadable::new("answer_bytes"));
+            }
+            Ok(Kept::InParts { status: status(item)?, content_type, length })
+        }
         "too-large" => Ok(Kept::TooLarge),
         _ => Err(Unreadable::new("answer")),
     }
+}
+
+fn status(item: &Item) -> Result<u16, Unreadable> {
+    let status = number(item, "answer_status")?;
+    (200..=499).contains(&status).then_some(status).ok_or_else(|| Unreadable::new("answer_status"))
 }
 
 fn text<'a>(item: &'a Item, name: &'static str) -> Result<&'a str, Unreadable> {
@@ -167,6 +174,7 @@ mod tests {
             ("state", string("PAUSED")),
             ("epoch", number(-1)),
             ("answer", string("elsewhere")),
+            ("answer_status", number(7)),
         ] {
             let mut item = done();
             item.insert(name.to_owned(), odd);

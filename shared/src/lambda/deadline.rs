@@ -44,3 +44,20 @@ impl Deadline {
         self.act_by.saturating_duration_since(Instant::now())
     }
 }
+
+/// How long a claim holds if its holder is never heard of again.
+#[derive(Clone, Copy, Debug)]
+pub struct Lease {
+    pub(super) ends_at: Option<Instant>,
+    pub(super) default: Duration,
+}
+
+impl Lease {
+    /// How long a claim made now holds: until Lambda ends the call, or if it does not say (or has not, though it
+    /// should have), for the default time. Never nothing: a claim that has lapsed already protects nobody.
+    #[must_use]
+    pub fn from_now(&self) -> Duration {
+        let left = self.ends_at.map(|end| end.saturating_duration_since(Instant::now()));
+        left.filter(|left| !left.is_zero()).unwrap_or(self.default)
+    }
+}

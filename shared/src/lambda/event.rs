@@ -3,12 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::Deserialize;
 use serde_json::Value;
-use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use super::deadline::{Deadline, LONGEST_INVOCATION};
+use super::deadline::{Deadline, LONGEST_INVOCATION, Lease};
 use super::http::HttpEvent;
 use super::sqs::Batch;
 
@@ -27,41 +25,11 @@ impl Event {
     /// Tells what an event is. Never fails: what is neither HTTP nor SQS is the function's own to judge.
     #[must_use]
     pub fn read(payload: Bytes) -> Self {
-        let Ok(outline) = serde_json::from_slice::<Outline<'_>>(&payload) else {
-            return Self::Direct(payload);
-        };
-        if outline.is_http()
-            && let Ok(event) = HttpEvent::read(&payload)
-        {
-            return Self::Http(Box::new(event));
+        let Ok(event) = serde_json::from_slice::<Value>(&payload) else { return Self::Direct(payload) };
+        match HttpEvent::read(event) {
+            Ok(event) => Self::Http(Box::new(event)),
+            Err(event) => Batch::read(&event["Records"]).map_or(Self::Direct(payload), Self::Sqs),
         }
-        if let Some(batch) = outline.records.and_then(|records| Batch::read(records.get())) {
-            return Self::Sqs(batch);
-        }
-        Self::Direct(payload)
-    }
-}
-
-/// The members that tell events apart.
-#[derive(Deserialize)]
-struct Outline<'a> {
-    #[serde(borrow, rename = "requestContext")]
-    request_context: Option<&'a RawValue>,
-    #[serde(borrow, rename = "httpMethod")]
-    http_method: Option<&'a RawValue>,
-    #[serde(borrow, rename = "Records")]
-    records: Option<&'a RawValue>,
-}
-
-impl Outline<'_> {
-    /// Payload 1.0 names the method at the top, payload 2.0 in its request context.
-    fn is_http(&self) -> bool {
-        let Some(context) =
-            self.request_context.and_then(|raw| serde_json::from_str::<Value>(raw.get()).ok())
-        else {
-            return false;
-        };
-        context.is_object() && (self.http_method.is_some() || context.pointer("/http/method").is_some())
     }
 }
 
@@ -112,10 +80,17 @@ impl Invocation {
         Deadline::after(self.time_left().map_or(limit, |left| left.min(limit)))
     }
 
-    /// How long a claim made now shall last: as long as Lambda lets this call run, else `default`.
+    /// How long this call's claims last: as long as Lambda lets it run, else `default`.
     #[must_use]
-    pub fn lease(&self, default: Duration) -> Duration {
-        self.time_left().unwrap_or(default)
+    pub fn lease(&self, default: Duration) -> Lease {
+        Lease { ends_at: self.ends_at, default }
+    }
+
+    /// Puts the correlation id on the log lines of this call.
+    pub(super) fn note_correlation_id(&self) {
+        if let Some(id) = &self.correlation_id {
+            tracing::Span::current().record("genesys.caller_correlation_id", id);
+        }
     }
 
     /// How long Lambda lets this call run, if it said so.
@@ -160,7 +135,9 @@ mod tests {
         );
         assert_eq!(kind(r#"{"Records":[{"eventSource":"aws:sqs","messageId":"1","body":"{}"}]}"#), "sqs");
         assert_eq!(kind(r#"{"dataActionId":"a","input":{"httpMethod":"POST"}}"#), "direct");
+        assert_eq!(kind(r#"{"httpMethod":"POST","body":1,"requestContext":{"stage":[]}}"#), "http");
         assert_eq!(kind(r#"{"dataActionId":"a","requestContext":"mine"}"#), "direct");
+        assert_eq!(kind(r#"{"Records":[{"eventSource":"aws:sns"}]}"#), "direct");
         assert_eq!(kind("not json"), "direct");
     }
 

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use tower::ServiceExt;
 
@@ -32,6 +32,7 @@ pub async fn answer(routes: axum::Router, event: HttpEvent, mut invocation: Invo
         Ok(mut request) => {
             if invocation.correlation_id.is_none() {
                 invocation.correlation_id = correlation_id(request.headers());
+                invocation.note_correlation_id();
             }
             request.extensions_mut().insert(invocation);
             let Ok(response) = with_fallbacks(routes).oneshot(request.map(axum::body::Body::from)).await;
@@ -42,12 +43,6 @@ pub async fn answer(routes: axum::Router, event: HttpEvent, mut invocation: Invo
     let (parts, body) = response.into_parts();
     let body = body.collect().await.expect("our own responses are whole before they are answered").to_bytes();
     proxy_response(&Response::from_parts(parts, body))
-}
-
-/// Bytes as base64, for JSON.
-#[must_use]
-pub fn base64(bytes: &[u8]) -> String {
-    BASE64.encode(bytes)
 }
 
 /// A request's body, if it is no larger than `limit` bytes.
@@ -71,87 +66,75 @@ pub fn with_fallbacks(routes: axum::Router) -> axum::Router {
 }
 
 /// An HTTP request as API Gateway or a function URL wraps it.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct HttpEvent {
-    http_method: Option<String>,
-    raw_path: Option<String>,
-    path: Option<String>,
-    resource: Option<String>,
-    route_key: Option<String>,
-    headers: Option<BTreeMap<String, Value>>,
-    multi_value_headers: Option<BTreeMap<String, Vec<String>>>,
-    body: Option<String>,
-    is_base64_encoded: Option<bool>,
-    request_context: RequestContext,
-}
-
-#[derive(Debug, Deserialize)]
-struct RequestContext {
-    stage: Option<String>,
-    http: Option<HttpDescription>,
-    authorizer: Option<Value>,
-    identity: Option<Value>,
-}
-
-#[derive(Debug, Deserialize)]
-struct HttpDescription {
-    method: Option<String>,
-}
+///
+/// Its members are looked at one by one: one that is not what it should be spoils itself, not the event.
+#[derive(Debug)]
+pub struct HttpEvent(Value);
 
 impl HttpEvent {
-    pub(super) fn read(payload: &[u8]) -> serde_json::Result<Self> {
-        serde_json::from_slice(payload)
+    /// Takes an event for what it is if it is one: payload 1.0 names the method at the top, payload 2.0 in its
+    /// request context.
+    pub(super) fn read(event: Value) -> Result<Self, Value> {
+        let is_http = event["requestContext"].is_object()
+            && (!event["httpMethod"].is_null() || event.pointer("/requestContext/http").is_some());
+        if is_http { Ok(Self(event)) } else { Err(event) }
     }
 
     /// Who API Gateway says is calling.
     fn caller(&self) -> Option<String> {
-        let authorizer = |pointer| self.request_context.authorizer.as_ref()?.pointer(pointer)?.as_str();
-        let identity = |name| self.request_context.identity.as_ref()?.get(name)?.as_str();
-        let jwt = authorizer("/jwt/claims/sub").or_else(|| authorizer("/claims/sub"));
-        let iam = authorizer("/iam/userArn").or_else(|| identity("userArn"));
-        let api_key = identity("apiKeyId");
+        let found = |pointer| self.0.pointer(pointer)?.as_str();
+        let jwt = found("/requestContext/authorizer/jwt/claims/sub")
+            .or_else(|| found("/requestContext/authorizer/claims/sub"));
+        let iam = found("/requestContext/authorizer/iam/userArn")
+            .or_else(|| found("/requestContext/identity/userArn"));
+        let api_key = found("/requestContext/identity/apiKeyId");
         jwt.map(|sub| format!("jwt:{sub}"))
             .or_else(|| iam.map(|arn| format!("iam:{arn}")))
             .or_else(|| api_key.map(|id| format!("api-key:{id}")))
     }
 
     fn into_request(self) -> Result<Request<Bytes>, Problem> {
-        let refused = |detail: &str| Problem::new(Kind::InvalidRequest, detail);
-        let method = self.request_context.http.as_ref().and_then(|http| http.method.as_ref());
-        let method = method.or(self.http_method.as_ref()).and_then(|method| method.parse::<Method>().ok());
+        let method = self.0.pointer("/requestContext/http/method").unwrap_or(&self.0["httpMethod"]);
+        let method = method.as_str().and_then(|method| method.parse::<Method>().ok());
         let path = utf8_percent_encode(&self.own_path(), NOT_IN_A_PATH).to_string();
-        let headers = self.headers()?;
-        let body = self.body.unwrap_or_default();
-        let body = if self.is_base64_encoded.unwrap_or_default() {
-            BASE64.decode(body).map_err(|_| refused("The event says its body is base64, and it is not."))?
-        } else {
-            body.into_bytes()
-        };
         let mut request = Request::builder()
             .method(method.ok_or_else(|| refused("The event names no HTTP method."))?)
             .uri(path)
-            .body(Bytes::from(body))
+            .body(self.body()?)
             .map_err(|_| refused("The path is not valid."))?;
-        *request.headers_mut() = headers;
+        *request.headers_mut() = self.headers()?;
         Ok(request)
+    }
+
+    fn body(&self) -> Result<Bytes, Problem> {
+        let body = match &self.0["body"] {
+            Value::Null => "",
+            Value::String(body) => body,
+            _ => return Err(refused("The event's body is not a string.")),
+        };
+        if self.0["isBase64Encoded"] != true {
+            return Ok(Bytes::copy_from_slice(body.as_bytes()));
+        }
+        let decoded =
+            BASE64.decode(body).map_err(|_| refused("The event says its body is base64, and it is not."));
+        decoded.map(Bytes::from)
     }
 
     /// The part of the path that is ours: a stage (payload 2.0) or a custom domain's base path may stand
     /// before it. The route's own template says how many segments at the end count.
     fn own_path(&self) -> String {
-        let path = self.raw_path.as_deref().or(self.path.as_deref()).unwrap_or("/");
-        let template =
-            self.route_key.as_deref().and_then(|key| key.split_once(' ')).map(|(_, template)| template);
-        if let Some(template) =
-            template.or(self.resource.as_deref()).filter(|template| !template.contains('+'))
-        {
+        let path = self.0["rawPath"].as_str().or_else(|| self.0["path"].as_str()).unwrap_or("/");
+        let route =
+            self.0["routeKey"].as_str().and_then(|key| key.split_once(' ')).map(|(_, template)| template);
+        let template = route.or_else(|| self.0["resource"].as_str());
+        if let Some(template) = template.filter(|template| !template.contains('+')) {
             let count = template.trim_matches('/').split('/').count();
             let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
             return format!("/{}", segments[segments.len().saturating_sub(count)..].join("/"));
         }
-        let stage = self.request_context.stage.as_deref().filter(|_| self.raw_path.is_some());
+        let stage = self.0.pointer("/requestContext/stage").and_then(Value::as_str);
         stage
+            .filter(|_| self.0["rawPath"].is_string())
             .and_then(|stage| path.strip_prefix('/')?.strip_prefix(stage))
             .filter(|rest| rest.starts_with('/'))
             .unwrap_or(path)
@@ -161,26 +144,25 @@ impl HttpEvent {
     /// A header that is no header (control characters in its value) is refused: what it was meant to say,
     /// a signature or a key, would be guesswork.
     fn headers(&self) -> Result<HeaderMap, Problem> {
-        let several = self.multi_value_headers.iter().flatten();
-        let several =
-            several.flat_map(|(name, values)| values.iter().map(move |value| (name, value.as_str())));
-        let single = self.headers.iter().flatten().filter_map(|(name, value)| Some((name, value.as_str()?)));
+        let several = self.0["multiValueHeaders"].as_object().filter(|headers| !headers.is_empty());
+        let named = several.or_else(|| self.0["headers"].as_object()).into_iter().flatten();
+        let pairs = named.flat_map(|(name, value)| match value {
+            Value::Array(values) => values.iter().map(|value| (name, value)).collect(),
+            value => vec![(name, value)],
+        });
         let mut headers = HeaderMap::new();
-        let mut add = |(name, value): (&String, &str)| {
-            let refused = |_| {
-                Problem::new(Kind::InvalidRequest, format!("The header {name:?} has control characters."))
-            };
-            let Ok(name) = HeaderName::try_from(name) else { return Ok(()) };
-            headers.append(name, HeaderValue::from_bytes(value.as_bytes()).map_err(refused)?);
-            Ok(())
-        };
-        if self.multi_value_headers.as_ref().is_some_and(|headers| !headers.is_empty()) {
-            several.into_iter().try_for_each(&mut add)?;
-        } else {
-            single.into_iter().try_for_each(&mut add)?;
+        for (name, value) in pairs {
+            let (Ok(name), Some(value)) = (HeaderName::try_from(name), value.as_str()) else { continue };
+            let value = HeaderValue::from_bytes(value.as_bytes())
+                .map_err(|_| refused(format!("The header {name} has control characters.")))?;
+            headers.append(name, value);
         }
         Ok(headers)
     }
+}
+
+fn refused(detail: impl Into<String>) -> Problem {
+    Problem::new(Kind::InvalidRequest, detail)
 }
 
 /// Genesys Cloud's correlation id, where a web services data action sends it along.
@@ -230,7 +212,7 @@ mod tests {
     use super::*;
 
     fn event(json: &Value) -> HttpEvent {
-        HttpEvent::read(json.to_string().as_bytes()).unwrap()
+        HttpEvent::read(json.clone()).unwrap()
     }
 
     fn path(json: &Value) -> String {
@@ -268,6 +250,21 @@ mod tests {
         let with = |value: &str| json!({"path": "/", "httpMethod": "POST", "headers": {"X-Odd": value}, "requestContext": {}});
         assert!(event(&with("a\nb")).into_request().is_err());
         assert!(event(&with("naïve")).into_request().is_ok());
+    }
+
+    #[test]
+    fn an_event_with_odd_members_is_still_http_and_refused_where_it_matters() {
+        let odd = |member: &str, value: Value| {
+            let mut json =
+                json!({"path": "/", "httpMethod": "POST", "requestContext": {"stage": {}, "authorizer": 1}});
+            json[member] = value;
+            event(&json).into_request().is_ok()
+        };
+        assert!(odd("multiValueHeaders", json!({"x": null})));
+        assert!(odd("isBase64Encoded", json!("yes")));
+        assert!(odd("resource", json!([])));
+        assert!(!odd("body", json!({"an": "object"})));
+        assert!(!odd("httpMethod", json!(7)));
     }
 
     #[test]

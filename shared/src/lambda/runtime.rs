@@ -99,8 +99,9 @@ impl Runtime {
         let span = tracing::info_span!(
             "invocation",
             aws.request_id = request_id,
-            genesys.caller_correlation_id = invocation.correlation_id,
+            genesys.caller_correlation_id = tracing::field::Empty,
         );
+        span.in_scope(|| invocation.note_correlation_id());
         let work = handle(Event::read(payload), invocation);
         let outcome = AssertUnwindSafe(work.instrument(span)).catch_unwind().await;
         // Echoed so that Lambda can refuse the answer to an invocation it has given up on.

@@ -3,9 +3,12 @@
 //! Messages of one group (a FIFO queue's `MessageGroupId`) run one after the other, and once one of them
 //! failed the rest of its group waits for the redelivery too, in its order. All others run side by side.
 
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
 use futures_util::stream::{self, StreamExt};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::runtime::Failure;
 use crate::problem::Kind;
@@ -38,8 +41,8 @@ pub enum Settled {
 }
 
 impl Batch {
-    pub(super) fn read(records: &str) -> Option<Self> {
-        let records: Vec<Record> = serde_json::from_str(records).ok()?;
+    pub(super) fn read(records: &Value) -> Option<Self> {
+        let records = Vec::<Record>::deserialize(records).ok()?;
         let mut batch = Self { groups: Vec::new() };
         let mut names: Vec<Option<String>> = Vec::new();
         for record in records {
@@ -86,7 +89,9 @@ impl Batch {
 async fn settle_group(group: Vec<Message>, handle: &impl AsyncFn(&Message) -> Settled) -> Vec<String> {
     let mut messages = group.into_iter();
     while let Some(message) = messages.next() {
-        if handle(&message).await == Settled::Failed {
+        // A panic over one message must not take the others with it.
+        let settled = AssertUnwindSafe(handle(&message)).catch_unwind().await.unwrap_or(Settled::Failed);
+        if settled == Settled::Failed {
             return std::iter::once(message.id).chain(messages.map(|message| message.id)).collect();
         }
     }
@@ -119,15 +124,15 @@ struct Attributes {
 mod tests {
     use super::*;
 
-    fn batch(records: &serde_json::Value) -> Batch {
-        Batch::read(&records.to_string()).unwrap()
+    fn batch(records: &Value) -> Batch {
+        Batch::read(records).unwrap()
     }
 
-    fn fifo(id: &str, group: &str) -> serde_json::Value {
+    fn fifo(id: &str, group: &str) -> Value {
         json!({"eventSource": "aws:sqs", "messageId": id, "body": id, "attributes": {"MessageGroupId": group}})
     }
 
-    async fn failures(batch: Batch, failing: &[&str]) -> serde_json::Value {
+    async fn failures(batch: Batch, failing: &[&str]) -> Value {
         let answer = batch
             .settle(
                 async |message| {
@@ -150,6 +155,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_panic_over_one_message_leaves_the_others_alone() {
+        let records = json!([fifo("a1", "a"), fifo("b1", "b")]);
+        let answer = batch(&records).settle(async |message| {
+            assert_eq!(message.body, "b1", "this one is meant to panic");
+            Settled::Done
+        });
+        let answer: Value = serde_json::from_slice(&answer.await.unwrap()).unwrap();
+        assert_eq!(answer, json!({"batchItemFailures": [{"itemIdentifier": "a1"}]}));
+    }
+
+    #[tokio::test]
     async fn a_failed_message_without_an_id_fails_the_batch() {
         let records = json!([{"eventSource": "aws:sqs", "body": "x"}]);
         let failure = batch(&records).settle(async |_| Settled::Failed).await;
@@ -158,6 +174,6 @@ mod tests {
 
     #[test]
     fn records_of_another_source_are_no_batch() {
-        assert!(Batch::read(r#"[{"eventSource":"aws:dynamodb","messageId":"1"}]"#).is_none());
+        assert!(Batch::read(&json!([{"eventSource": "aws:dynamodb", "messageId": "1"}])).is_none());
     }
 }
