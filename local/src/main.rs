@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use local::{Options, demo, serve};
 use simulator::Surface;
@@ -42,9 +43,13 @@ struct ServeArgs {
 
 #[derive(Args, Debug)]
 struct SurfaceArg {
-    /// The API surface that is spoken and simulated: platform or guide
-    #[arg(long, value_name = "SURFACE", default_value = "platform")]
+    /// The API surface that is spoken and simulated
+    #[arg(long, value_name = "SURFACE", default_value = "platform", value_parser = surface())]
     genesys_api: Surface,
+}
+
+fn surface() -> impl TypedValueParser<Value = Surface> {
+    PossibleValuesParser::new(["platform", "guide"]).try_map(|name| name.parse::<Surface>())
 }
 
 #[tokio::main]

@@ -39,7 +39,7 @@ pub async fn serve<A, E: std::error::Error>(
         Ok(runtime) => runtime,
         Err(error) => return refuse_to_start(&error),
     };
-    let aws = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
+    let aws = aws_config(&variables).await;
     match start(&variables, &aws, clock).await {
         Ok(app) => {
             runtime.run(async |event, invocation| Box::pin(handle(&app, event, invocation)).await).await
@@ -49,6 +49,14 @@ pub async fn serve<A, E: std::error::Error>(
             refuse_to_start(&error)
         }
     }
+}
+
+/// The AWS SDK's configuration. Lambda names the region in the environment; were it not there, the SDK would go
+/// and ask the network for it.
+async fn aws_config(variables: &Variables) -> aws_config::SdkConfig {
+    let region = variables.text("AWS_REGION").or_else(|| variables.text("AWS_DEFAULT_REGION"));
+    let region = region.map(|region| aws_config::Region::new(region.to_owned()));
+    aws_config::defaults(aws_config::BehaviorVersion::latest()).region(region).load().await
 }
 
 /// `LOG_LEVEL`, as far as it can be understood before settings are checked.

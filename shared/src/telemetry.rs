@@ -151,10 +151,10 @@ impl Lines {
 }
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
-    /// Of what the libraries say, only their warnings: at `trace` the SDK would show whole requests.
+    /// Of what the libraries say, only their errors: further down the SDK shows whole requests.
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
         let is_ours = OURS.iter().any(|ours| metadata.target().starts_with(ours));
-        is_ours || *metadata.level() <= Level::WARN
+        is_ours || *metadata.level() <= Level::ERROR
     }
 
     fn on_new_span(&self, attributes: &span::Attributes<'_>, id: &span::Id, context: Context<'_, S>) {
