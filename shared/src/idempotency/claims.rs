@@ -102,6 +102,17 @@ pub enum Outcome<'a> {
     Unknown(&'a str),
 }
 
+impl Outcome<'_> {
+    /// Whether a record in this state says the same.
+    fn is(&self, state: &State) -> bool {
+        match self {
+            Self::Done(_) => matches!(state, State::Done(_)),
+            Self::NotDone(_) => matches!(state, State::Free),
+            Self::Unknown(_) => matches!(state, State::Unknown),
+        }
+    }
+}
+
 /// What came of recording it.
 #[derive(Debug)]
 pub enum Finish {
@@ -139,21 +150,21 @@ impl Claims {
                 return Err(error.into());
             }
         };
-        let record = match written {
+        let epoch = match written {
             Written::Applied(returned) => {
                 let epoch = returned.get("epoch").and_then(|epoch| epoch.as_n().ok()?.parse().ok());
-                let epoch = epoch.ok_or_else(|| Unreadable::new("epoch"))?;
-                let fingerprint = work.fingerprint.clone();
-                return Ok(Claimed::Won(Claim { key_hash, fingerprint, owner, epoch }));
+                epoch.ok_or_else(|| Unreadable::new("epoch"))?
             }
-            Written::Refused(standing) => Record::read(&standing)?,
+            Written::Refused(standing) => {
+                let record = Record::read(&standing)?;
+                if record.owner != owner {
+                    return self.judge(work, &key_hash, record, now, until).await.map(Claimed::Lost);
+                }
+                // The first response was lost, and the SDK's repeat met what the first try had written.
+                record.epoch
+            }
         };
-        if record.owner == owner {
-            // The first response was lost, and the SDK's repeat met what the first try had written.
-            let fingerprint = work.fingerprint.clone();
-            return Ok(Claimed::Won(Claim { key_hash, fingerprint, owner, epoch: record.epoch }));
-        }
-        self.judge(work, &key_hash, record, now, until).await.map(Claimed::Lost)
+        Ok(Claimed::Won(Claim { key_hash, fingerprint: work.fingerprint.clone(), owner, epoch }))
     }
 
     /// Like [`claim`](Self::claim), but while somebody is at it, waits up to `patience` for what they find.
@@ -204,10 +215,11 @@ impl Claims {
             .await?;
         if let Written::Refused(standing) = written {
             let record = if standing.is_empty() { None } else { Some(Record::read(&standing)?) };
-            // Our own owner there, the work no longer under way: an earlier try was applied, and its response lost.
-            let is_ours =
-                record.as_ref().is_some_and(|it| it.owner == claim.owner && it.epoch == claim.epoch);
-            if !is_ours {
+            // What we meant to write is there: an earlier try was applied, and its response lost.
+            let is_applied = record.as_ref().is_some_and(|record| {
+                record.owner == claim.owner && record.epoch == claim.epoch && outcome.is(&record.state)
+            });
+            if !is_applied {
                 return self.fenced(&claim.key_hash, record, until).await;
             }
         }
@@ -252,8 +264,8 @@ impl Claims {
         if record.fingerprint != work.fingerprint {
             return Ok(Lost::KeyReused);
         }
-        let lease_left =
-            u64::try_from(record.lease_until - now.as_millisecond()).ok().filter(|left| *left > 0);
+        let lease_left = record.lease_until.saturating_sub(now.as_millisecond());
+        let lease_left = u64::try_from(lease_left).ok().filter(|left| *left > 0);
         match (record.state, lease_left) {
             (State::Done(kept), _) => {
                 let finished = self.load(key_hash, &record.owner, kept, until).await?;
