@@ -1,20 +1,94 @@
 //! Data actions over HTTP, by the list of what must hold.
 
-use harness::world::World;
-use serde_json::json;
-use simulator::{Behaviour, Surface};
+mod answers;
+mod concurrency;
+mod keys;
+mod leases;
+mod records;
+mod repeats;
+mod requests;
+mod routes;
+mod store;
+mod tokens;
+mod unclear;
+mod upstream;
 
-#[tokio::test]
-async fn a_first_request_runs_and_its_repeat_is_replayed() {
-    let world = World::start(Surface::Platform).await;
-    world.genesys.data_action("a", Behaviour::json(json!({"ticket": 1})));
+use std::time::Duration;
 
-    let first = world.invoke("a", &[("idempotency-key", "k")], r#"{"customer":1}"#).await;
-    let again = world.invoke("a", &[("idempotency-key", "k")], r#"{"customer":1}"#).await;
+use harness::world::{Response, World};
+use serde_json::Value;
+use simulator::{Operation, Surface};
 
-    assert_eq!((first.status, first.is_replay()), (200, false));
-    assert_eq!((again.status, again.is_replay()), (200, true));
-    assert_eq!(again.body, first.body);
-    assert_eq!(again.header("content-type"), first.header("content-type"));
-    assert_eq!(world.genesys.effects("a").len(), 1);
+const SURFACES: [Surface; 2] = [Surface::Platform, Surface::Guide];
+
+/// The operator's word that the action `a` may be sent twice.
+const RETRY_SAFE: (&str, &str) = ("RETRY_SAFE_DATA_ACTIONS", "a");
+
+/// What a claim holds for when Lambda says nothing of a deadline, and a moment more.
+const PAST_THE_LEASE: Duration = Duration::from_millis(60_001);
+
+/// How long a wait may take before the test has failed.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// The header that names the key `k`.
+const KEY: [(&str, &str); 1] = [("idempotency-key", "k")];
+
+/// The header that names a key.
+fn keyed(key: &str) -> [(&'static str, &str); 1] {
+    [("idempotency-key", key)]
+}
+
+/// How often an execution was asked for upstream, whatever became of it.
+fn calls(world: &World) -> usize {
+    world.genesys.request_count(Operation::ExecuteDataAction)
+}
+
+fn token_calls(world: &World) -> usize {
+    world.genesys.request_count(Operation::Token)
+}
+
+/// The one claim on record.
+fn claim(world: &World) -> Value {
+    let mut claims = world.items("claim");
+    assert_eq!(claims.len(), 1, "{claims:?}");
+    claims.remove(0)
+}
+
+fn state(world: &World) -> String {
+    claim(world)["state"]["S"].as_str().expect("a claim has a state").to_owned()
+}
+
+/// Lets `call` get stuck in a stall that was scripted upstream, and lets go of it after `meanwhile`.
+async fn while_stalled<T>(
+    world: &World,
+    call: impl Future<Output = Response>,
+    meanwhile: impl Future<Output = T>,
+) -> (Response, T) {
+    let both = async {
+        tokio::join!(call, async {
+            world.genesys.wait_for_stalled(1).await;
+            let result = meanwhile.await;
+            world.genesys.release_stalled();
+            result
+        })
+    };
+    tokio::time::timeout(PATIENCE, both).await.expect("a stall strikes, and its request ends")
+}
+
+/// Lets `call` get stuck in a stall that was scripted upstream, and its holder die there.
+async fn abandon(world: &World, call: impl Future<Output = Response>) {
+    let dying = async {
+        tokio::select! {
+            response = call => panic!("it was to be stuck: {response:?}"),
+            () = world.genesys.wait_for_stalled(1) => {}
+        }
+        world.genesys.wait_for_stalled(0).await;
+    };
+    tokio::time::timeout(PATIENCE, dying).await.expect("a stall strikes, and ends with its client");
+}
+
+/// The URL of a port of the loopback address at which nobody listens.
+async fn nobodys_url() -> String {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("loopback has a free port");
+    format!("http://{}", listener.local_addr().expect("a listener has an address"))
 }
