@@ -1,10 +1,10 @@
 //! The local gateway: serves the functions' own routers, as API Gateway would.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use shared::clock::Clock;
@@ -22,7 +22,8 @@ use crate::{Error, engine};
 pub struct Gateway {
     address: SocketAddr,
     webhook_intake: Arc<webhook_intake::App>,
-    stop: oneshot::Sender<()>,
+    runs: Runs,
+    stop: Option<oneshot::Sender<()>>,
     server: JoinSet<()>,
 }
 
@@ -44,12 +45,14 @@ impl Gateway {
         let routes = Router::new()
             .merge(webhook_intake::router(Arc::clone(&webhook_intake)))
             .merge(data_actions::router(data_actions));
+        let runs = Runs::default();
+        let routes =
+            lambda::with_fallbacks(routes).layer(middleware::from_fn_with_state(runs.clone(), Runs::run));
         let listener = listen(port).await?;
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel::<()>();
         let mut server = JoinSet::new();
         server.spawn(async move {
-            let routes = lambda::with_fallbacks(routes).layer(middleware::from_fn(to_its_end));
             let serving = axum::serve(listener, routes);
             let stopped = async {
                 // The sender's end says the same as its word.
@@ -58,7 +61,7 @@ impl Gateway {
             // Accepting goes on through errors; serving ends by its shutdown alone.
             let _ = serving.with_graceful_shutdown(stopped).await;
         });
-        Ok(Self { address, webhook_intake, stop, server })
+        Ok(Self { address, webhook_intake, runs, stop: Some(stop), server })
     }
 
     /// Where it listens.
@@ -79,19 +82,40 @@ impl Gateway {
     /// Stops taking requests and lets those under way end.
     pub async fn stop(mut self) {
         // A receiver that is gone has stopped already.
-        let _ = self.stop.send(());
+        let _ = self.stop.take().map(|stop| stop.send(()));
         while self.server.join_next().await.is_some() {}
     }
 }
 
-/// Lets a request run to its end though its caller hangs up, as Lambda does.
-async fn to_its_end(request: Request, next: Next) -> Response {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "it is awaited; only a caller that hangs up leaves it alone"
-    )]
-    let run = tokio::spawn(next.run(request));
-    run.await.unwrap_or_else(|_| Problem::new(Kind::InternalError, "A function panicked.").into_response())
+/// The requests under way. They run to their end though their callers hang up, as under Lambda; but not though
+/// their gateway is dropped: that is how an instance dies.
+#[derive(Clone, Debug, Default)]
+struct Runs(Arc<Mutex<JoinSet<()>>>);
+
+impl Runs {
+    async fn run(State(runs): State<Self>, request: Request, next: Next) -> Response {
+        let (answer, answered) = oneshot::channel();
+        {
+            let mut under_way = runs.lock();
+            while under_way.try_join_next().is_some() {}
+            under_way.spawn(async move {
+                // A caller that hung up does not read it.
+                let _ = answer.send(next.run(request).await);
+            });
+        }
+        let broken = |_| Problem::new(Kind::InternalError, "A function panicked.").into_response();
+        answered.await.unwrap_or_else(broken)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.runs.lock().abort_all();
+    }
 }
 
 async fn listen(port: u16) -> Result<TcpListener, Error> {

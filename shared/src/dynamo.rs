@@ -160,7 +160,8 @@ impl Table {
         let items = items.map(|put| put.build().expect("a put with table and item is complete"));
         let items = items.map(|put| TransactWriteItem::builder().put(put).build()).collect();
         let request = self.client.transact_write_items().set_transact_items(Some(items));
-        match send("TransactWriteItems", until, || request.clone().send()).await? {
+        let megabytes = || request.clone().customize().config_override(for_megabytes()).send();
+        match send("TransactWriteItems", until, megabytes).await? {
             Ok(_) => Ok(Written::Applied(Item::new())),
             Err(SdkError::ServiceError(error)) => match error.into_err() {
                 TransactWriteItemsError::TransactionCanceledException(cancelled) => cancelled
@@ -200,7 +201,8 @@ impl Table {
         for attempt in 0.. {
             let request =
                 self.client.batch_write_item().request_items(&self.name, std::mem::take(&mut requests));
-            let output = match send("BatchWriteItem", until, || request.clone().send()).await? {
+            let megabytes = || request.clone().customize().config_override(for_megabytes()).send();
+            let output = match send("BatchWriteItem", until, megabytes).await? {
                 Ok(output) => output,
                 Err(error) => return Err(unavailable("BatchWriteItem", error)),
             };
@@ -225,7 +227,8 @@ impl Table {
         let mut found = Vec::new();
         for attempt in 0.. {
             let request = self.client.batch_get_item().request_items(&self.name, wanted.clone());
-            let output = match send("BatchGetItem", until, || request.clone().send()).await? {
+            let megabytes = || request.clone().customize().config_override(for_megabytes()).send();
+            let output = match send("BatchGetItem", until, megabytes).await? {
                 Ok(output) => output,
                 Err(error) => return Err(unavailable("BatchGetItem", error)),
             };
@@ -236,6 +239,16 @@ impl Table {
         }
         Ok(found)
     }
+}
+
+/// Moving megabytes takes longer than moving a record.
+fn for_megabytes() -> aws_sdk_dynamodb::config::Builder {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(1))
+        .operation_attempt_timeout(Duration::from_secs(10))
+        .operation_timeout(Duration::from_secs(20))
+        .build();
+    aws_sdk_dynamodb::Config::builder().timeout_config(timeouts)
 }
 
 /// A string attribute.

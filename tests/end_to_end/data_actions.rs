@@ -75,16 +75,19 @@ async fn while_stalled<T>(
     tokio::time::timeout(PATIENCE, both).await.expect("a stall strikes, and its request ends")
 }
 
-/// Lets `call` get stuck in a stall that was scripted upstream, and its holder die there.
-async fn abandon(world: &World, call: impl Future<Output = Response>) {
-    let dying = async {
+/// Lets an instance with these variables get stuck in a stall that was scripted upstream, and die there.
+async fn abandon(world: &World, variables: &[(&str, &str)]) {
+    let dying = world.another_instance(variables).await;
+    let stuck = async {
         tokio::select! {
-            response = call => panic!("it was to be stuck: {response:?}"),
+            response = world.invoke_at(&dying, "a", &KEY, "{}") => panic!("it was to be stuck: {response:?}"),
             () = world.genesys.wait_for_stalled(1) => {}
         }
-        world.genesys.wait_for_stalled(0).await;
     };
-    tokio::time::timeout(PATIENCE, dying).await.expect("a stall strikes, and ends with its client");
+    tokio::time::timeout(PATIENCE, stuck).await.expect("a stall strikes");
+    drop(dying);
+    let gone = world.genesys.wait_for_stalled(0);
+    tokio::time::timeout(PATIENCE, gone).await.expect("a stall ends with its client");
 }
 
 /// The URL of a port of the loopback address at which nobody listens.

@@ -192,7 +192,7 @@ async fn an_unknown_outcome_is_remembered_for_two_weeks_however_short_answers_ar
 async fn a_dead_holder_is_remembered_for_two_weeks_however_short_answers_are_kept() {
     let variables = [("IDEMPOTENCY_TTL_SECONDS", "60")];
     let world = world(Surface::Platform, Fault::stall_after_effect(), &variables).await;
-    abandon(&world, world.invoke("a", &KEY, "{}")).await;
+    abandon(&world, &variables).await;
 
     world.let_pass(Duration::from_hours(14 * 24 - 1));
     let late = world.invoke("a", &KEY, "{}").await;
