@@ -1,3 +1,7 @@
 //! Everything end to end, in one binary: a test is a story about behaviour, and its name a sentence.
 
+mod binaries;
+mod command_line;
 mod data_actions;
+mod template;
+mod webhook_intake;

@@ -4,5 +4,6 @@
 
 pub mod events;
 pub mod runtime_api;
+pub mod secrets_manager;
 pub mod store;
 pub mod world;

@@ -367,7 +367,7 @@ async fn forward(
 }
 
 /// Drops what belongs to one connection only (RFC 9110, section 7.6.1), and the length: the body tells it.
-fn end_to_end(mut headers: HeaderMap) -> HeaderMap {
+pub(crate) fn end_to_end(mut headers: HeaderMap) -> HeaderMap {
     let named: Vec<String> = headers
         .get_all(header::CONNECTION)
         .iter()

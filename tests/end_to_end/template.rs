@@ -1,0 +1,355 @@
+//! `template.yaml` and the code say the same.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use futures_util::future::join;
+use harness::events;
+use harness::runtime_api::{Lambda, binary};
+use harness::secrets_manager::SecretsManager;
+use harness::world::World;
+use local::{Gateway, template};
+use serde_json::{Value, json};
+use simulator::{Behaviour, Fault, Operation, Surface};
+
+/// What each function documents as its settings, without those that would hold a secret itself.
+const SETTINGS: [(&str, &[&str]); 2] = [
+    (
+        "webhook-intake",
+        &[
+            "TABLE_NAME",
+            "WEBHOOK_SECRETS_SECRET_ID",
+            "WEBHOOK_AUTH",
+            "EVENT_TTL_SECONDS",
+            "MAX_BODY_BYTES",
+            "LOG_LEVEL",
+        ],
+    ),
+    (
+        "data-actions",
+        &[
+            "TABLE_NAME",
+            "GENESYS_API",
+            "GENESYS_REGION",
+            "GENESYS_API_URL",
+            "GENESYS_LOGIN_URL",
+            "GENESYS_CREDENTIALS_SECRET_ID",
+            "GENESYS_DATA_ACTION_ROUTE",
+            "RETRY_SAFE_DATA_ACTIONS",
+            "IDEMPOTENCY_TTL_SECONDS",
+            "LEASE_SECONDS",
+            "RETRY_ATTEMPTS",
+            "RETRY_BASE_MS",
+            "MAX_BODY_BYTES",
+            "HTTP_TIMEOUT_SECONDS",
+            "LOG_LEVEL",
+        ],
+    ),
+];
+
+/// The secret that stands in for both whole ARNs.
+const SECRET: &str = "arn:aws:secretsmanager:us-east-1:123456789012:secret:patchbay-a1B2c3";
+
+/// The functions' properties by the name of their binary.
+fn functions() -> BTreeMap<String, Value> {
+    let resources = template::read()["Resources"].take();
+    let resources = resources.as_object().expect("resources").values();
+    let functions = resources.filter(|resource| resource["Type"] == "AWS::Serverless::Function");
+    let named = |function: &Value| {
+        let name = function["Metadata"]["BuildProperties"]["Binary"].as_str().expect("a binary");
+        (name.to_owned(), function["Properties"].clone())
+    };
+    functions.map(named).collect()
+}
+
+/// What an expression of the template comes to with these parameters; nothing, where it is left out.
+fn resolve(expression: &Value, parameters: &BTreeMap<String, String>) -> Option<String> {
+    if let Some(name) = expression["Ref"].as_str() {
+        return match name {
+            "AWS::NoValue" => None,
+            "Table" => Some("patchbay".to_owned()),
+            _ => Some(parameters.get(name).unwrap_or_else(|| panic!("no value for {name}")).clone()),
+        };
+    }
+    let [condition, then, otherwise] = expression["Fn::If"].as_array().expect("Ref or If").as_slice() else {
+        panic!("an If with other than three members: {expression}")
+    };
+    let condition = &template::read()["Conditions"][condition.as_str().expect("a name")];
+    let equals = &condition["Fn::Not"][0]["Fn::Equals"];
+    let is_equal = resolve(&equals[0], parameters).as_deref() == equals[1].as_str();
+    resolve(if is_equal { otherwise } else { then }, parameters)
+}
+
+fn as_text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// The parameters as they are when only those are given that have no default.
+fn defaults() -> BTreeMap<String, String> {
+    let parameters = template::read()["Parameters"].take();
+    let default = |(name, parameter): (&String, &Value)| {
+        let given = match name.as_str() {
+            "WebhookSecretsSecretArn" | "GenesysCredentialsSecretArn" => Some(SECRET.to_owned()),
+            "GenesysRegion" => Some("mypurecloud.ie".to_owned()),
+            _ => None,
+        };
+        let default = parameter.get("Default").map(as_text);
+        (name.clone(), given.or(default).unwrap_or_else(|| panic!("{name} has no default")))
+    };
+    parameters.as_object().expect("parameters").iter().map(default).collect()
+}
+
+/// A function's environment under these parameters.
+fn environment(function: &Value, parameters: &BTreeMap<String, String>) -> Vec<(String, String)> {
+    let variables = function["Environment"]["Variables"].as_object().expect("variables");
+    let resolved = variables.iter().map(|(name, value)| Some((name.clone(), resolve(value, parameters)?)));
+    resolved.flatten().collect()
+}
+
+#[tokio::test]
+async fn every_route_of_the_template_is_served_and_with_its_method_only() {
+    let world = World::start(Surface::Platform).await;
+    let http = reqwest::Client::new();
+    let mut served = BTreeSet::new();
+
+    for function in functions().values() {
+        let routes = function["Events"].as_object().unwrap().values();
+        for route in routes.filter(|event| event["Type"] == "HttpApi").map(|event| &event["Properties"]) {
+            let (method, path) = (route["Method"].as_str().unwrap(), route["Path"].as_str().unwrap());
+            let url = format!("{}{}", world.gateway.url(), path.replace("{dataActionId}", "a"));
+            for other in ["GET", "PUT", "DELETE", "POST", "PATCH"] {
+                let request = http.request(other.parse().unwrap(), &url).send().await.unwrap();
+                let status = request.status().as_u16();
+                assert_eq!(status == 405, other != method, "{other} {path}: {status}");
+                assert_ne!(status, 404, "{other} {path}");
+            }
+            assert_eq!(route["PayloadFormatVersion"], "2.0");
+            served.insert(format!("{method} {path}"));
+        }
+    }
+    let documented = ["POST /data-actions/{dataActionId}/invocations", "POST /webhooks/genesys"];
+    assert_eq!(served, documented.map(str::to_owned).into());
+}
+
+#[test]
+fn each_function_gets_the_settings_it_documents() {
+    let functions = functions();
+    for (name, settings) in SETTINGS {
+        let given = functions[name]["Environment"]["Variables"].as_object().unwrap();
+        let given: BTreeSet<&str> = given.keys().map(String::as_str).collect();
+        assert_eq!(given, settings.iter().copied().collect(), "{name}");
+    }
+    assert_eq!(functions.len(), SETTINGS.len());
+}
+
+#[tokio::test]
+async fn with_the_templates_defaults_each_binary_starts() {
+    let world = World::start(Surface::Platform).await;
+    let vault = SecretsManager::in_front_of(&world.store.url()).await;
+    vault.set(SECRET, "a-secret-for-deliveries");
+
+    for (name, function) in functions() {
+        let mut variables = environment(&function, &defaults());
+        variables.push(("AWS_ENDPOINT_URL_SECRETS_MANAGER".to_owned(), vault.url()));
+        let lambda = Lambda::start(&binary(&name), &variables).await;
+        assert!(lambda.ready().await.is_some(), "{name}: {}", lambda.output());
+    }
+}
+
+/// Each parameter's own extremes, with the others at their defaults.
+fn extremes() -> Vec<BTreeMap<String, String>> {
+    let parameters = template::read()["Parameters"].take();
+    let mut all = vec![defaults()];
+    for (name, parameter) in parameters.as_object().expect("parameters") {
+        let allowed = parameter["AllowedValues"].as_array().into_iter().flatten();
+        let bounds = [&parameter["MinValue"], &parameter["MaxValue"]].into_iter().filter(|it| !it.is_null());
+        for value in allowed.chain(bounds) {
+            let mut values = defaults();
+            values.insert(name.clone(), as_text(value));
+            all.push(values);
+        }
+    }
+    for (name, value) in [
+        ("GenesysApiUrl", "https://gateway.example/genesys"),
+        ("GenesysLoginUrl", "https://login.example"),
+        ("RetrySafeDataActions", "*"),
+        ("RetrySafeDataActions", "custom_-_1, b.c~d"),
+    ] {
+        let mut values = defaults();
+        values.insert(name.to_owned(), value.to_owned());
+        all.push(values);
+    }
+    all
+}
+
+#[tokio::test]
+async fn whatever_the_template_allows_the_functions_accept() {
+    let world = World::start(Surface::Platform).await;
+    let vault = SecretsManager::in_front_of(&world.store.url()).await;
+    vault.set(SECRET, "a-secret-for-deliveries");
+    let functions = functions();
+
+    let environment = |parameters| {
+        functions.values().flat_map(|function| environment(function, parameters)).collect::<BTreeMap<_, _>>()
+    };
+    let environments: BTreeSet<_> = extremes().iter().map(environment).collect();
+
+    assert!(environments.len() > 40, "{environments:#?}");
+    for variables in environments {
+        let variables: Vec<_> = variables.into_iter().collect();
+        let started = Gateway::start(&variables, &vault.url(), world.clock.clock(), 0).await;
+        assert!(started.is_ok(), "{variables:#?}: {started:?}");
+    }
+}
+
+#[test]
+fn the_table_has_the_keys_and_the_time_to_live_that_the_code_uses() {
+    let table = template::table();
+    let key =
+        json!([{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}]);
+    let types =
+        json!([{"AttributeName": "pk", "AttributeType": "S"}, {"AttributeName": "sk", "AttributeType": "S"}]);
+    assert_eq!(table["KeySchema"], key);
+    assert_eq!(table["AttributeDefinitions"], types);
+    assert_eq!(table["TimeToLiveSpecification"], json!({"AttributeName": "expires_at", "Enabled": true}));
+}
+
+#[test]
+fn directories_crates_and_binaries_have_one_name() {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let directories = std::fs::read_dir(workspace.join("functions")).unwrap();
+    let directories: BTreeSet<String> =
+        directories.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let functions = functions();
+
+    assert_eq!(directories, functions.keys().cloned().collect());
+    for (name, function) in functions {
+        assert_eq!(function["CodeUri"], format!("functions/{name}"));
+        let manifest =
+            std::fs::read_to_string(workspace.join(format!("functions/{name}/Cargo.toml"))).unwrap();
+        assert!(manifest.contains(&format!("name = \"{name}\"")), "{manifest}");
+        assert!(binary(&name).is_file());
+    }
+}
+
+/// The statements of a function's role.
+fn statements(role: &str) -> Vec<Value> {
+    let policies = template::read()["Resources"][role]["Properties"]["Policies"].take();
+    let policies = policies.as_array().expect("policies").iter();
+    policies
+        .flat_map(|policy| policy["PolicyDocument"]["Statement"].as_array().expect("a list"))
+        .cloned()
+        .collect()
+}
+
+fn actions(statement: &Value) -> Vec<String> {
+    match &statement["Action"] {
+        Value::Array(actions) => actions.iter().map(as_text).collect(),
+        action => vec![as_text(action)],
+    }
+}
+
+/// What a role may do in DynamoDB.
+fn granted(role: &str) -> BTreeSet<String> {
+    let actions = statements(role).iter().flat_map(actions).collect::<Vec<_>>();
+    actions.iter().filter_map(|action| action.strip_prefix("dynamodb:")).map(str::to_owned).collect()
+}
+
+/// The permissions that the requests seen so far needed.
+fn needed(world: &World) -> BTreeSet<String> {
+    let permission = |operation: &String| match operation.as_str() {
+        // A transaction needs the permission for each of its parts, and here they are puts.
+        "TransactWriteItems" => "PutItem".to_owned(),
+        operation => operation.to_owned(),
+    };
+    world.store.counts().keys().map(permission).collect()
+}
+
+#[tokio::test]
+async fn webhook_intake_may_do_what_it_does_and_no_more() {
+    let world = World::with(Surface::Platform, &[("MAX_BODY_BYTES", "1000000")]).await;
+
+    world.deliver(r#"{"id":"small","type":"t"}"#).await;
+    world.deliver(json!({"id": "large", "text": "x".repeat(600_000)}).to_string()).await;
+    world.deliver("not an event").await;
+
+    let operations: Vec<String> = world.store.counts().into_keys().collect();
+    assert_eq!(operations, ["PutItem", "TransactWriteItems"]);
+    assert_eq!(granted("WebhookIntakeRole"), needed(&world));
+}
+
+#[tokio::test]
+async fn data_actions_may_do_what_it_does_and_no_more() {
+    let world = World::start(Surface::Platform).await;
+    let key = [("idempotency-key", "large")];
+    world.genesys.data_action("large", Behaviour::status(200, "text/plain", "x".repeat(600_000)));
+    world.invoke("large", &key, "{}").await;
+    let cold = world.another_instance(&[]).await;
+    assert!(world.invoke_at(&cold, "large", &key, "{}").await.is_replay());
+    world.genesys.data_action("a", Behaviour::echo());
+    world.genesys.fault(Operation::ExecuteDataAction, Fault::stall_after_effect());
+    let patient = [("idempotency-key", "k"), ("prefer", "wait=20")];
+    let release = async {
+        world.store.wait_for("GetItem", 1).await;
+        world.genesys.release_stalled();
+    };
+    let running = join(world.invoke("a", &patient, "{}"), world.invoke_at(&cold, "a", &patient, "{}"));
+    let ((one, other), ()) = join(running, release).await;
+
+    assert_eq!((one.status, other.status), (200, 200));
+    assert_eq!(granted("DataActionsRole"), needed(&world));
+}
+
+/// Every statement of every policy, wherever it hangs.
+fn all_statements(value: &Value, found: &mut Vec<Value>) {
+    match value {
+        Value::Array(elements) => elements.iter().for_each(|element| all_statements(element, found)),
+        Value::Object(members) => {
+            found.extend(members.get("Statement").and_then(Value::as_array).into_iter().flatten().cloned());
+            members.values().for_each(|member| all_statements(member, found));
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn no_policy_is_open_to_everything() {
+    let mut found = Vec::new();
+    all_statements(&template::read()["Resources"], &mut found);
+    assert!(found.len() > 8, "{found:?}");
+
+    for statement in found {
+        assert!(actions(&statement).iter().all(|action| !action.contains('*')), "{statement}");
+        let resources =
+            statement["Resource"].as_array().cloned().unwrap_or(vec![statement["Resource"].clone()]);
+        assert!(resources.iter().all(|resource| !resource.to_string().contains('*')), "{statement}");
+        assert_ne!(statement["Principal"], "*", "{statement}");
+    }
+}
+
+#[test]
+fn every_queue_and_log_a_role_names_is_of_this_template() {
+    let template = template::read();
+    for role in ["WebhookIntakeRole", "DataActionsRole"] {
+        for statement in statements(role) {
+            let named =
+                statement["Resource"]["Fn::GetAtt"].as_str().or(statement["Resource"]["Ref"].as_str());
+            let named = named.unwrap_or_else(|| panic!("no one resource: {statement}"));
+            let name = named.split('.').next().unwrap();
+            let is_known = ["Resources", "Parameters"].iter().any(|part| template[part].get(name).is_some());
+            assert!(is_known, "{named}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_templates_batches_are_answered_as_the_template_announces() {
+    let queue = functions()["data-actions"]["Events"]["Queue"]["Properties"].clone();
+    assert_eq!(queue["FunctionResponseTypes"], json!(["ReportBatchItemFailures"]));
+    let world = World::start(Surface::Platform).await;
+    let lambda = Lambda::start(&binary("data-actions"), &world.variables(&[])).await;
+
+    let answer = lambda.invoke_with((&events::sqs_batch(&[("m-1", "poison")])).into()).await.json();
+
+    assert_eq!(answer, json!({"batchItemFailures": [{"itemIdentifier": "m-1"}]}));
+}
