@@ -53,12 +53,19 @@ impl Engine {
     /// Everything in the table, each item in DynamoDB's JSON.
     pub fn items(&self) -> Result<Vec<Value>, Error> {
         let refused = |fault: &dyn std::fmt::Display| Error::Engine(fault.to_string());
-        let scan =
-            serde_json::from_value(json!({"TableName": TABLE_NAME})).map_err(|fault| refused(&fault))?;
-        let scanned = self.database.scan(scan).map_err(|fault| refused(&fault))?;
-        let mut scanned = serde_json::to_value(scanned).map_err(|fault| refused(&fault))?;
-        let items = scanned["Items"].take();
-        serde_json::from_value(items).map_err(|fault| refused(&fault))
+        let mut items = Vec::new();
+        let mut scan = json!({"TableName": TABLE_NAME});
+        // A scan reads one megabyte at a time.
+        loop {
+            let page = serde_json::from_value(scan.clone()).map_err(|fault| refused(&fault))?;
+            let page = self.database.scan(page).map_err(|fault| refused(&fault))?;
+            let mut page = serde_json::to_value(page).map_err(|fault| refused(&fault))?;
+            items.extend(page["Items"].as_array_mut().map(std::mem::take).unwrap_or_default());
+            match page["LastEvaluatedKey"].take() {
+                Value::Null => return Ok(items),
+                last => scan["ExclusiveStartKey"] = last,
+            }
+        }
     }
 
     /// Puts an item, in DynamoDB's JSON, behind everybody's back.

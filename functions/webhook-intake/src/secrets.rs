@@ -29,7 +29,7 @@ struct State {
     secrets: Arc<[SecretString]>,
     /// When they were last read, or reading them was last tried.
     tried_at: Timestamp,
-    /// When a failed signature last had them read again.
+    /// When they were last read again.
     reread_at: Option<Timestamp>,
 }
 
@@ -71,7 +71,6 @@ impl Secrets {
         let now = self.clock.now();
         let may_reread = state.reread_at.is_none_or(|last| now.duration_since(last) >= REREAD_INTERVAL);
         if Arc::ptr_eq(&state.secrets, failed) && may_reread {
-            state.reread_at = Some(now);
             self.refresh(&mut state, now).await;
         }
         (!Arc::ptr_eq(&state.secrets, failed)).then(|| Arc::clone(&state.secrets))
@@ -80,7 +79,7 @@ impl Secrets {
     /// Reads them again. When that fails, the old ones stay in force.
     async fn refresh(&self, state: &mut State, now: Timestamp) {
         let Some(vault) = &self.vault else { return };
-        state.tried_at = now;
+        (state.tried_at, state.reread_at) = (now, Some(now));
         match read_from(vault).await {
             Ok(secrets) => state.secrets = secrets,
             Err(error) => {

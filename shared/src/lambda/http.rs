@@ -76,7 +76,7 @@ impl HttpEvent {
     /// request context.
     pub(super) fn read(event: Value) -> Result<Self, Value> {
         let is_http = event["requestContext"].is_object()
-            && (!event["httpMethod"].is_null() || event.pointer("/requestContext/http").is_some());
+            && (!event["httpMethod"].is_null() || !event["requestContext"]["http"]["method"].is_null());
         if is_http { Ok(Self(event)) } else { Err(event) }
     }
 

@@ -81,13 +81,30 @@ async fn what_is_no_request_is_an_invalid_request() {
         br#"{"dataActionId":"a","input":{"x":1,"x":2}}"#,
         br#"{"dataActionId":"a","input":{},"idempotencyKey":""}"#,
         br#"{"dataActionId":"a","input":{},"waitSeconds":"soon"}"#,
-        br#"{"requestContext":{"http":{"method":7}}}"#,
         br#"{"Records":[{"eventSource":"aws:s3"}]}"#,
     ] {
         let shown = String::from_utf8_lossy(payload);
         assert_eq!(error_type(&lambda, payload).await, "InvalidRequest", "{shown}");
     }
     assert_eq!((world.genesys.requests().len(), world.items("").len()), (0, 0));
+}
+
+#[tokio::test]
+async fn an_http_event_that_cannot_be_read_is_refused_as_one_and_never_taken_for_anything_else() {
+    let world = World::start(Surface::Platform).await;
+    let (intake, actions) = (webhook_intake(&world, &[]).await, data_actions(&world, &[]).await);
+
+    for event in [
+        json!({"requestContext": {"http": {"method": 7}}}),
+        json!({"httpMethod": "POST", "path": "/webhooks/genesys", "requestContext": {}, "body": {"id": "e"}}),
+        json!({"httpMethod": [], "path": "/webhooks/genesys", "requestContext": {}, "body": "{\"id\":\"e\"}"}),
+    ] {
+        for lambda in [&intake, &actions] {
+            let answer = lambda.invoke(event.to_string()).await.http();
+            assert_eq!(answer.status, 400, "{event}");
+        }
+    }
+    assert_eq!(world.items("").len(), 0);
 }
 
 #[tokio::test]
