@@ -6,11 +6,11 @@ use harness::world::World;
 use serde_json::{Value, json};
 use simulator::{Behaviour, Surface};
 
-use super::{KEY, PAST_THE_LEASE, RETRY_SAFE, SURFACES, calls};
+use super::{KEY, PAST_THE_LEASE, RETRY_SAFE, calls};
 
 /// A world in which the action `a` has answered `body`, and its record was changed behind everybody's back.
-async fn meddled(surface: Surface, body: &str, sort_key: &str, change: impl FnOnce(&mut Value)) -> World {
-    let world = World::with(surface, &[RETRY_SAFE]).await;
+async fn meddled(body: &str, sort_key: &str, change: impl FnOnce(&mut Value)) -> World {
+    let world = World::with(Surface::Platform, &[RETRY_SAFE]).await;
     world.genesys.data_action("a", Behaviour::status(200, "text/plain", body));
     assert_eq!(world.invoke("a", &KEY, "{}").await.status, 200);
     world.meddle(sort_key, change);
@@ -30,19 +30,17 @@ async fn assert_alarmed(world: &World, what: &str) {
 
 #[tokio::test]
 async fn a_record_of_an_unknown_state_or_a_later_version_is_left_alone() {
-    for surface in SURFACES {
-        for (name, value) in [
-            ("state", json!({"S": "PAUSED"})),
-            ("state", json!({"N": "1"})),
-            ("v", json!({"N": "2"})),
-            ("v", json!({"S": "1"})),
-            ("answer", json!({"S": "elsewhere"})),
-            ("answer_status", json!({"N": "-1"})),
-            ("answer_type", json!({"N": "1"})),
-        ] {
-            let world = meddled(surface, "done", "claim", |item| item[name] = value.clone()).await;
-            assert_alarmed(&world, &format!("{name}: {value}")).await;
-        }
+    for (name, value) in [
+        ("state", json!({"S": "PAUSED"})),
+        ("state", json!({"N": "1"})),
+        ("v", json!({"N": "2"})),
+        ("v", json!({"S": "1"})),
+        ("answer", json!({"S": "elsewhere"})),
+        ("answer_status", json!({"N": "-1"})),
+        ("answer_type", json!({"N": "1"})),
+    ] {
+        let world = meddled("done", "claim", |item| item[name] = value.clone()).await;
+        assert_alarmed(&world, &format!("{name}: {value}")).await;
     }
 }
 
@@ -61,14 +59,14 @@ async fn a_record_with_a_member_missing_is_left_alone() {
         "answer_body",
     ] {
         let without = |item: &mut Value| drop(item.as_object_mut().unwrap().remove(name));
-        let world = meddled(Surface::Platform, "done", "claim", without).await;
+        let world = meddled("done", "claim", without).await;
         assert_alarmed(&world, name).await;
     }
 }
 
 #[tokio::test]
 async fn a_record_of_a_later_version_is_left_alone_even_when_it_has_expired() {
-    let world = meddled(Surface::Platform, "done", "claim", |item| item["v"]["N"] = "2".into()).await;
+    let world = meddled("done", "claim", |item| item["v"]["N"] = "2".into()).await;
     world.let_pass(Duration::from_hours(30 * 24));
     assert_alarmed(&world, "expired").await;
 }
@@ -77,7 +75,7 @@ async fn a_record_of_a_later_version_is_left_alone_even_when_it_has_expired() {
 async fn an_unfinished_record_with_a_member_missing_is_left_alone() {
     for state in ["ACTING", "CLAIMED", "UNKNOWN"] {
         for name in ["lease_until", "fingerprint", "expires_at"] {
-            let world = meddled(Surface::Platform, "done", "claim", |item| {
+            let world = meddled("done", "claim", |item| {
                 item["state"]["S"] = state.into();
                 item.as_object_mut().unwrap().remove(name);
             })
@@ -94,15 +92,13 @@ async fn an_unfinished_record_with_a_member_missing_is_left_alone() {
 async fn a_large_answer_of_which_a_part_is_missing_is_not_given() {
     let large = "x".repeat(5000);
     for (what, length) in [("too long", "5001"), ("too short", "4999")] {
-        let world =
-            meddled(Surface::Platform, &large, "claim", |item| item["answer_bytes"]["N"] = length.into())
-                .await;
+        let world = meddled(&large, "claim", |item| item["answer_bytes"]["N"] = length.into()).await;
         assert_alarmed(&world, what).await;
     }
     // The parts are found by their owner: under another there are none.
-    let world = meddled(Surface::Platform, &large, "claim", |item| item["owner"]["S"] = "x".into()).await;
+    let world = meddled(&large, "claim", |item| item["owner"]["S"] = "x".into()).await;
     assert_alarmed(&world, "no part").await;
-    let world = meddled(Surface::Platform, &large, "answer#", |item| item["body"]["B"] = "eHg=".into()).await;
+    let world = meddled(&large, "answer#", |item| item["body"]["B"] = "eHg=".into()).await;
     assert_alarmed(&world, "a short part").await;
 }
 

@@ -108,7 +108,7 @@ async fn deep_nesting_is_refused_without_harm() {
     let objects = |depth: usize| format!("{}1{}", "{\"a\":".repeat(depth), "}".repeat(depth));
     for surface in SURFACES {
         let world = world(surface, &[]).await;
-        for body in [arrays(200), objects(200), arrays(100_000), objects(40_000), "[".repeat(200_000)] {
+        for body in [arrays(200), objects(200), arrays(20_000), objects(5000), "[".repeat(200_000)] {
             let response = world.invoke("a", &[], body).await;
             assert_eq!((response.status, response.problem().as_str()), (400, "invalid-request"));
         }

@@ -50,15 +50,13 @@ async fn a_completion_that_was_applied_and_its_answer_lost_is_recognised_as_our_
 
 #[tokio::test]
 async fn a_claim_whose_answer_never_comes_is_tried_again() {
-    for fault in [StoreFault::ApplyThenStall, StoreFault::Stall] {
-        let world = world(Surface::Platform).await;
-        world.store.fault("UpdateItem", fault);
+    let world = world(Surface::Platform).await;
+    world.store.fault("UpdateItem", StoreFault::ApplyThenStall);
 
-        let response = world.invoke("a", &KEY, "{}").await;
+    let response = world.invoke("a", &KEY, "{}").await;
 
-        assert_eq!((response.status, response.is_replay()), (200, false), "{fault:?}");
-        assert_eq!((calls(&world), state(&world).as_str()), (1, "DONE"));
-    }
+    assert_eq!((response.status, response.is_replay()), (200, false));
+    assert_eq!((calls(&world), state(&world).as_str()), (1, "DONE"));
 }
 
 #[tokio::test]

@@ -37,7 +37,7 @@ fn arrivals(world: &World) -> Vec<u64> {
 #[tokio::test]
 async fn a_final_refusal_is_stored_and_replayed() {
     for surface in SURFACES {
-        for status in [400, 402, 404, 405, 409, 410, 413, 415, 418, 422, 423, 425, 428, 451, 499] {
+        for status in [400, 402, 404, 409, 413, 422, 428, 499] {
             let world = world(surface, &[]).await;
             let refusal = format!(r#"{{ "status":{status} , "code":"no.results" }}"#);
             world.genesys.data_action("a", Behaviour::status(status, "application/json", &refusal));
