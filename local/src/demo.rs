@@ -22,9 +22,14 @@ pub async fn run(surface: Surface) -> Result<ExitCode, Error> {
     story.cut_off(surface).await;
     story.nothing_unknown();
     story.print(surface);
-    let held = story.rows.iter().all(Row::holds);
+    let verdict = verdict(&story.rows);
     story.stack.gateway.stop().await;
-    Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(verdict)
+}
+
+/// One line that differs fails the whole story.
+fn verdict(rows: &[Row]) -> ExitCode {
+    if rows.iter().all(Row::holds) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 struct Story {
@@ -247,4 +252,19 @@ fn tally(answers: &[Answer]) -> String {
     }
     let counts: Vec<String> = counts.into_iter().map(|(told, count)| format!("{count} × {told}")).collect();
     counts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(expected: &str, seen: &str) -> Row {
+        Row { what: "something", expected: expected.to_owned(), seen: seen.to_owned() }
+    }
+
+    #[test]
+    fn one_line_that_differs_fails_the_story() {
+        assert_eq!(verdict(&[row("once", "once"), row("200", "200")]), ExitCode::SUCCESS);
+        assert_eq!(verdict(&[row("once", "once"), row("once", "2 times")]), ExitCode::FAILURE);
+    }
 }

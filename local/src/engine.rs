@@ -26,15 +26,14 @@ pub struct Engine {
 impl Engine {
     /// Starts an engine on a free port: in memory, or in `file`, whose table is created if it is not there.
     pub async fn start(file: Option<&Path>) -> Result<Self, Error> {
-        let refused = |fault: &dyn std::fmt::Display| Error::Engine(fault.to_string());
         let database = match file {
             Some(file) => {
-                let name = file.to_str().ok_or_else(|| refused(&"the file's name is not UTF-8"))?;
-                Database::new(name).map_err(|fault| refused(&fault))?
+                let name = file.to_str().ok_or_else(|| refused("the file's name is not UTF-8"))?;
+                Database::new(name).map_err(refused)?
             }
-            None => Database::memory().map_err(|fault| refused(&fault))?,
+            None => Database::memory().map_err(refused)?,
         };
-        if database.table_count().map_err(|fault| refused(&fault))? == 0 {
+        if database.table_count().map_err(refused)? == 0 {
             create_table(&database)?;
         }
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
@@ -52,14 +51,13 @@ impl Engine {
 
     /// Everything in the table, each item in DynamoDB's JSON.
     pub fn items(&self) -> Result<Vec<Value>, Error> {
-        let refused = |fault: &dyn std::fmt::Display| Error::Engine(fault.to_string());
         let mut items = Vec::new();
         let mut scan = json!({"TableName": TABLE_NAME});
         // A scan reads one megabyte at a time.
         loop {
-            let page = serde_json::from_value(scan.clone()).map_err(|fault| refused(&fault))?;
-            let page = self.database.scan(page).map_err(|fault| refused(&fault))?;
-            let mut page = serde_json::to_value(page).map_err(|fault| refused(&fault))?;
+            let page = serde_json::from_value(scan.clone()).map_err(refused)?;
+            let page = self.database.scan(page).map_err(refused)?;
+            let mut page = serde_json::to_value(page).map_err(refused)?;
             items.extend(page["Items"].as_array_mut().map(std::mem::take).unwrap_or_default());
             match page["LastEvaluatedKey"].take() {
                 Value::Null => return Ok(items),
@@ -70,10 +68,9 @@ impl Engine {
 
     /// Puts an item, in DynamoDB's JSON, behind everybody's back.
     pub fn put(&self, item: &Value) -> Result<(), Error> {
-        let refused = |fault: &dyn std::fmt::Display| Error::Engine(fault.to_string());
         let put = json!({"TableName": TABLE_NAME, "Item": item});
-        let put = serde_json::from_value(put).map_err(|fault| refused(&fault))?;
-        self.database.put_item(put).map(drop).map_err(|fault| refused(&fault))
+        let put = serde_json::from_value(put).map_err(refused)?;
+        self.database.put_item(put).map(drop).map_err(refused)
     }
 }
 
@@ -90,7 +87,6 @@ pub(crate) async fn sdk_config(url: &str) -> aws_config::SdkConfig {
 }
 
 fn create_table(database: &Database) -> Result<(), Error> {
-    let refused = |fault: &dyn std::fmt::Display| Error::Engine(fault.to_string());
     let properties = template::table();
     let mut create = json!({"TableName": TABLE_NAME});
     // The properties of a CloudFormation table that its CreateTable request has too.
@@ -102,11 +98,15 @@ fn create_table(database: &Database) -> Result<(), Error> {
     if let Some(stream) = properties.pointer("/StreamSpecification/StreamViewType") {
         create["StreamSpecification"] = json!({"StreamEnabled": true, "StreamViewType": stream});
     }
-    let request = serde_json::from_value(create).map_err(|fault| refused(&fault))?;
-    database.create_table(request).map_err(|fault| refused(&fault))?;
+    let request = serde_json::from_value(create).map_err(refused)?;
+    database.create_table(request).map_err(refused)?;
     let live: Value =
         json!({"TableName": TABLE_NAME, "TimeToLiveSpecification": properties["TimeToLiveSpecification"]});
-    let request = serde_json::from_value(live).map_err(|fault| refused(&fault))?;
-    database.update_time_to_live(request).map_err(|fault| refused(&fault))?;
+    let request = serde_json::from_value(live).map_err(refused)?;
+    database.update_time_to_live(request).map_err(refused)?;
     Ok(())
+}
+
+fn refused(fault: impl std::fmt::Display) -> Error {
+    Error::Engine(fault.to_string())
 }

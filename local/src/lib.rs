@@ -4,13 +4,13 @@
 //! Nothing here is a second implementation: the gateway serves the routers that Lambda serves, and the table is
 //! created from `template.yaml`.
 
-pub mod demo;
-mod engine;
-mod gateway;
 pub mod serve;
-mod signing;
+pub mod demo;
 mod stack;
+mod gateway;
+mod engine;
 pub mod template;
+mod signing;
 
 pub use engine::{Engine, TABLE_NAME};
 pub use gateway::Gateway;

@@ -22,10 +22,31 @@ const MAX_SAFE_INTEGER: u64 = 9_007_199_254_740_991;
 
 /// The canonical text of `json`.
 pub fn canonical(json: &str) -> Result<String, Error> {
-    let value: &RawValue = serde_json::from_str(json).map_err(Error::Malformed)?;
+    let value = raw(json)?;
     let mut text = String::with_capacity(json.len());
     write_value(value.get(), &mut text, 0)?;
     Ok(text)
+}
+
+/// The text as one JSON value, which it must be.
+pub fn raw(json: &str) -> Result<&RawValue, Error> {
+    parse(json)
+}
+
+/// Refuses a value in which an object has the same key twice, however deep, as far as [`canonical`] would go.
+pub fn refuse_duplicate_keys(json: &RawValue) -> Result<(), Error> {
+    let mut left = vec![(json, 0)];
+    while let Some((value, depth)) = left.pop() {
+        let values: Vec<&RawValue> = match value.get().as_bytes().first() {
+            Some(b'{') => sorted_members(value.get())?.into_iter().map(|(_, value)| value).collect(),
+            Some(b'[') => parse(value.get())?,
+            _ => continue,
+        };
+        if depth < MAX_DEPTH {
+            left.extend(values.into_iter().map(|value| (value, depth + 1)));
+        }
+    }
+    Ok(())
 }
 
 /// Lowercase hex SHA-256 of `text`: how keys are derived and fingerprints taken.
@@ -38,9 +59,14 @@ pub fn digest(text: &[u8]) -> String {
 /// Why a text has no canonical form.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It is not JSON. The source tells line and column.
-    #[error("is not valid JSON ({0})")]
-    Malformed(serde_json::Error),
+    /// It is not JSON.
+    #[error("is not valid JSON (line {line}, column {column})")]
+    Malformed {
+        /// Counts from 1.
+        line: usize,
+        /// Counts from 1.
+        column: usize,
+    },
     /// An object has the same key twice.
     #[error("has the object key {0:?} twice")]
     DuplicateKey(String),
@@ -69,11 +95,7 @@ fn write_value(json: &str, text: &mut String, depth: usize) -> Result<(), Error>
 }
 
 fn write_object(json: &str, text: &mut String, depth: usize) -> Result<(), Error> {
-    let Members(mut members) = parse(json)?;
-    members.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
-    if let Some(pair) = members.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-        return Err(Error::DuplicateKey(excerpt(&pair[0].0)));
-    }
+    let members = sorted_members(json)?;
     text.push('{');
     for (index, (key, value)) in members.iter().enumerate() {
         if index > 0 {
@@ -85,6 +107,16 @@ fn write_object(json: &str, text: &mut String, depth: usize) -> Result<(), Error
     }
     text.push('}');
     Ok(())
+}
+
+/// An object's members by key, each key once.
+fn sorted_members(json: &str) -> Result<Vec<(String, &RawValue)>, Error> {
+    let Members(mut members) = parse(json)?;
+    members.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
+    match members.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        Some(pair) => Err(Error::DuplicateKey(excerpt(&pair[0].0))),
+        None => Ok(members),
+    }
 }
 
 fn write_array(json: &str, text: &mut String, depth: usize) -> Result<(), Error> {
@@ -102,7 +134,7 @@ fn write_array(json: &str, text: &mut String, depth: usize) -> Result<(), Error>
 
 /// `serde_json` escapes exactly what RFC 8785 section 3.2.2.2 wants escaped, the same way.
 fn write_string(value: &str, text: &mut String) -> Result<(), Error> {
-    text.push_str(&serde_json::to_string(value).map_err(Error::Malformed)?);
+    text.push_str(&serde_json::to_string(value).map_err(malformed)?);
     Ok(())
 }
 
@@ -128,7 +160,12 @@ fn excerpt(text: &str) -> String {
 }
 
 fn parse<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, Error> {
-    serde_json::from_str(json).map_err(Error::Malformed)
+    serde_json::from_str(json).map_err(malformed)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "`map_err` hands it over")]
+fn malformed(fault: serde_json::Error) -> Error {
+    Error::Malformed { line: fault.line(), column: fault.column() }
 }
 
 /// An object's members in the order they were written, duplicates included.
@@ -232,9 +269,17 @@ mod tests {
     }
 
     #[test]
+    fn duplicate_keys_are_found_beside_whatever_else_is_wrong() {
+        let check = |json: &str| refuse_duplicate_keys(raw(json).unwrap());
+        assert!(check(r#"{"a":1e400,"b":{"x":1,"x":2}}"#).is_err());
+        assert!(check(r#"[1e400,{"a":{"a":1}},"\ud800"]"#).is_ok());
+        assert!(check(&("[".repeat(5000) + &"]".repeat(5000))).is_ok());
+    }
+
+    #[test]
     fn what_is_not_json_is_refused() {
         for json in ["", "{", "nul", "01", "1.", "+1", "NaN", "\"\\ud800\"", "[1] 2", "'a'", "{\"a\":1,}"] {
-            assert!(matches!(canonical(json), Err(Error::Malformed(_))), "{json}");
+            assert!(matches!(canonical(json), Err(Error::Malformed { .. })), "{json}");
         }
         assert!(matches!(canonical("1e400"), Err(Error::NumberOutOfRange(_))));
     }

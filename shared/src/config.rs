@@ -92,9 +92,15 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// The environment as it was at start.
-#[derive(Clone, Debug, Default)]
+/// The environment as it was at start. Some of it is secret, so only its names print.
+#[derive(Clone, Default)]
 pub struct Variables(BTreeMap<String, String>);
+
+impl fmt::Debug for Variables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
 
 impl Variables {
     /// This process's environment. Values that are not UTF-8 are left out.
@@ -213,6 +219,12 @@ mod tests {
             "cannot start with these settings: TABLE_NAME is missing; LEASE_SECONDS must be a whole number of \
              seconds from 1 to 900, not \"soon\"; MODE must be one of a, b, not \"c\""
         );
+    }
+
+    #[test]
+    fn variables_print_their_names_and_not_what_they_hold() {
+        let variables: Variables = [("GENESYS_CLIENT_SECRET", "hush")].into_iter().collect();
+        assert_eq!(format!("{variables:?}"), r#"{"GENESYS_CLIENT_SECRET"}"#);
     }
 
     #[test]

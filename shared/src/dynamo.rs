@@ -279,15 +279,16 @@ where
     E: ProvideErrorMetadata,
     F: Future<Output = Result<T, SdkError<E>>>,
 {
-    for attempt in 0.. {
+    let mut attempt = 0;
+    loop {
         let outcome =
             tokio::time::timeout_at(until, request()).await.map_err(|_| Error::TimedOut { operation })?;
         if attempt >= CONFLICT_RETRIES || !outcome.as_ref().is_err_and(is_conflict) {
             return Ok(outcome);
         }
         pause(attempt, until, operation).await?;
+        attempt += 1;
     }
-    Err(Error::TimedOut { operation })
 }
 
 /// Whether a write met a transaction on the same item: nothing was applied, and it may be sent again.

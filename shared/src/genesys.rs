@@ -7,11 +7,11 @@
 //! happened. Nothing here decides to repeat a call that may have happened; its caller says whether that is
 //! safe.
 
-pub mod auth;
-mod connection;
-pub mod data_actions;
-mod retry;
 mod settings;
+pub mod auth;
+pub mod data_actions;
+mod connection;
+mod retry;
 
 pub use retry::RetryPolicy;
 pub use settings::{REGIONS, Settings, Surface};

@@ -25,11 +25,11 @@
 //! requests (claim, finish), a repeat one, and a repeat in a warm instance none: finished answers, and only
 //! those, are kept in [memory](Memory).
 
-mod answer;
 mod claims;
 mod key;
-mod memory;
 mod record;
+mod answer;
+mod memory;
 
 pub use answer::{Answer, Finished, MAX_OTHER_BYTES, MAX_TEXT_BYTES};
 pub use claims::{Claim, Claimed, Claims, Finish, Lost, Outcome, Repetition, Work};

@@ -4,11 +4,11 @@
 //! 2.0, function URL) from an SQS batch and from a direct invocation; [`Invocation`] carries what Lambda says
 //! about the call, with a deadline that can be relied on.
 
-mod deadline;
+mod runtime;
 mod event;
 mod http;
-mod runtime;
 mod sqs;
+mod deadline;
 
 use std::process::ExitCode;
 
@@ -19,9 +19,8 @@ pub use runtime::{Failure, MAX_RESPONSE_BYTES};
 pub use sqs::{Batch, Message, Settled};
 
 use crate::clock::Clock;
-use crate::config::{Reader, Variables};
+use crate::config::Variables;
 use crate::telemetry;
-use tracing::level_filters::LevelFilter;
 
 /// Runs a function under Lambda until the process ends.
 ///
@@ -34,7 +33,7 @@ pub async fn serve<A, E: std::error::Error>(
 ) -> ExitCode {
     let variables = Variables::of_this_process();
     let clock = Clock::system();
-    telemetry::init(function, log_level(&variables), clock.clone());
+    telemetry::init(function, telemetry::level_of(&variables), clock.clone());
     let runtime = match runtime::Runtime::connect(&variables, clock.clone()) {
         Ok(runtime) => runtime,
         Err(error) => return refuse_to_start(&error),
@@ -57,16 +56,6 @@ async fn aws_config(variables: &Variables) -> aws_config::SdkConfig {
     let region = variables.text("AWS_REGION").or_else(|| variables.text("AWS_DEFAULT_REGION"));
     let region = region.map(|region| aws_config::Region::new(region.to_owned()));
     aws_config::defaults(aws_config::BehaviorVersion::latest()).region(region).load().await
-}
-
-/// `LOG_LEVEL`, as far as it can be understood before settings are checked.
-fn log_level(variables: &Variables) -> LevelFilter {
-    variables.text("LOG_LEVEL").and_then(|name| telemetry::level(name).ok()).unwrap_or(LevelFilter::INFO)
-}
-
-/// Checks the settings that every function has. Each function's settings call it.
-pub fn check_common_settings(reader: &mut Reader<'_>) {
-    reader.optional("LOG_LEVEL", telemetry::level);
 }
 
 fn refuse_to_start(error: &dyn std::error::Error) -> ExitCode {

@@ -4,17 +4,17 @@
 //! way of a request: settings are read, an event comes through the door, a key is claimed, Genesys Cloud is
 //! called, the answer is recorded, and a refusal is shown as a problem.
 
-pub mod clock;
 pub mod config;
-pub mod random;
 pub mod secret;
+pub mod clock;
+pub mod random;
 pub mod telemetry;
 
-pub mod canonical;
 pub mod lambda;
 pub mod problem;
+pub mod canonical;
 pub mod webhook;
 
 pub mod dynamo;
-pub mod genesys;
 pub mod idempotency;
+pub mod genesys;

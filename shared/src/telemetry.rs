@@ -18,6 +18,7 @@ use tracing_subscriber::registry::{LookupSpan, Scope};
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::clock::Clock;
+use crate::config::{Reader, Variables};
 
 /// The CloudWatch namespace of every metric.
 const NAMESPACE: &str = "Patchbay";
@@ -30,8 +31,13 @@ const OURS: [&str; 4] = ["patchbay", "shared", "webhook_intake", "data_actions"]
 
 /// Sends logs of at least `level`, and every metric, to standard output.
 ///
-/// Call it once, at start. Without it nothing is printed: that is how tests and the local gateway run.
+/// Call it once, at start. Without it nothing is printed: that is how tests run, and the local gateway unless asked.
 pub fn init(function: &'static str, level: LevelFilter, clock: Clock) {
+    // What a panic says may hold anything; where it was is enough to find it.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        tracing::error!(message = "a panic: this is a bug", place);
+    }));
     let lines = Lines { function, level, clock };
     // A second call finds the first one's subscriber in place, which is the one wanted.
     let _ = tracing_subscriber::registry().with(lines).try_init();
@@ -50,6 +56,23 @@ pub fn level(name: &str) -> Result<LevelFilter, String> {
     }
 }
 
+/// `LOG_LEVEL`, as far as it can be understood before settings are checked.
+#[must_use]
+pub fn level_of(variables: &Variables) -> LevelFilter {
+    variables.text("LOG_LEVEL").and_then(|name| level(name).ok()).unwrap_or(LevelFilter::INFO)
+}
+
+/// Checks the setting that every function has.
+pub fn check_settings(reader: &mut Reader<'_>) {
+    reader.optional("LOG_LEVEL", level);
+}
+
+/// A duration as logs give it: in whole milliseconds.
+#[must_use]
+pub fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// What is counted. One word per thing, the same as in the logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Metric {
@@ -63,7 +86,7 @@ pub enum Metric {
     EventBodiesDiffering,
     /// A delivery was refused for its signature.
     DeliveriesUnauthenticated,
-    /// A run had its effect, and its answer is recorded.
+    /// A run had its effect.
     RunsPerformed,
     /// A finished answer was given again.
     RunsReplayed,
@@ -79,7 +102,7 @@ pub enum Metric {
     OutcomeStillUnknown,
     /// A record could not be read.
     RecordsUnreadable,
-    /// A run ended with its key free again: certainly nothing happened.
+    /// A run ended with its key free again: nothing happened, or what may have happened may be repeated.
     RunsNotPerformed,
     /// A run's end could not be recorded; its key stays taken.
     OutcomesNotStored,

@@ -113,6 +113,13 @@ impl Simulator {
         self.world.state().faults.push(operation, fault);
     }
 
+    /// The faults nobody has met yet, and for how many requests each: a test that leaves one has not tested it.
+    #[must_use]
+    pub fn faults_left(&self) -> Vec<(Operation, Fault, u32)> {
+        let state = self.world.state();
+        state.faults.pending().map(|(operation, fault, times)| (operation, fault.clone(), times)).collect()
+    }
+
     /// Forgets the faults nobody has met yet. What is stalled stays stalled.
     pub fn clear_faults(&self) {
         self.world.state().faults.clear();

@@ -12,40 +12,40 @@ use local::{Gateway, template};
 use serde_json::{Value, json};
 use simulator::{Behaviour, Fault, Operation, Surface};
 
-/// What each function documents as its settings, without those that would hold a secret itself.
-const SETTINGS: [(&str, &[&str]); 2] = [
-    (
-        "webhook-intake",
-        &[
-            "TABLE_NAME",
-            "WEBHOOK_SECRETS_SECRET_ID",
-            "WEBHOOK_AUTH",
-            "EVENT_TTL_SECONDS",
-            "MAX_BODY_BYTES",
-            "LOG_LEVEL",
-        ],
-    ),
-    (
-        "data-actions",
-        &[
-            "TABLE_NAME",
-            "GENESYS_API",
-            "GENESYS_REGION",
-            "GENESYS_API_URL",
-            "GENESYS_LOGIN_URL",
-            "GENESYS_CREDENTIALS_SECRET_ID",
-            "GENESYS_DATA_ACTION_ROUTE",
-            "RETRY_SAFE_DATA_ACTIONS",
-            "IDEMPOTENCY_TTL_SECONDS",
-            "LEASE_SECONDS",
-            "RETRY_ATTEMPTS",
-            "RETRY_BASE_MS",
-            "MAX_BODY_BYTES",
-            "HTTP_TIMEOUT_SECONDS",
-            "LOG_LEVEL",
-        ],
-    ),
-];
+/// Settings that would hold a secret themselves: for one machine, never in a template.
+const INLINE_SECRETS: [&str; 3] = ["WEBHOOK_SECRETS", "GENESYS_CLIENT_ID", "GENESYS_CLIENT_SECRET"];
+
+/// The settings of a function, as the README's table has them.
+fn documented(function: &str) -> BTreeSet<String> {
+    let section =
+        include_str!("../../README.md").split("\n## ").find(|section| section.starts_with("Settings"));
+    let rows = section.expect("a section Settings").lines().filter(|line| line.starts_with("| `"));
+    rows.filter(|row| row.split('|').nth(2).is_some_and(|whose| ["both", function].contains(&whose.trim())))
+        .flat_map(|row| variables_in(row.split('|').nth(1).unwrap_or_default(), '`'))
+        .collect()
+}
+
+/// The settings of a function, as its code asks for them.
+fn asked_for(function: &str) -> BTreeSet<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace");
+    let mut files =
+        vec![format!("functions/{function}/src/settings.rs"), "shared/src/telemetry.rs".to_owned()];
+    if function == "data-actions" {
+        files.push("shared/src/genesys/settings.rs".to_owned());
+    }
+    files
+        .iter()
+        .flat_map(|file| variables_in(&std::fs::read_to_string(root.join(file)).expect("a source file"), '"'))
+        .collect()
+}
+
+/// The names of environment variables that stand in `text` between two `quote`s.
+fn variables_in(text: &str, quote: char) -> Vec<String> {
+    let is_variable = |word: &&str| {
+        word.contains('_') && word.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+    };
+    text.split(quote).filter(is_variable).map(str::to_owned).collect()
+}
 
 /// The secret that stands in for both whole ARNs.
 const SECRET: &str = "arn:aws:secretsmanager:us-east-1:123456789012:secret:patchbay-a1B2c3";
@@ -132,14 +132,15 @@ async fn every_route_of_the_template_is_served_and_with_its_method_only() {
 }
 
 #[test]
-fn each_function_gets_the_settings_it_documents() {
-    let functions = functions();
-    for (name, settings) in SETTINGS {
-        let given = functions[name]["Environment"]["Variables"].as_object().unwrap();
-        let given: BTreeSet<&str> = given.keys().map(String::as_str).collect();
-        assert_eq!(given, settings.iter().copied().collect(), "{name}");
+fn the_readme_the_code_and_the_template_name_the_same_settings() {
+    for (name, function) in functions() {
+        let documented = documented(&name);
+        assert_eq!(asked_for(&name), documented, "{name}: the code and the README");
+        let given = function["Environment"]["Variables"].as_object().expect("variables");
+        let given: BTreeSet<String> = given.keys().cloned().collect();
+        let deployed = documented.into_iter().filter(|name| !INLINE_SECRETS.contains(&name.as_str()));
+        assert_eq!(given, deployed.collect(), "{name}: the template and the README");
     }
-    assert_eq!(functions.len(), SETTINGS.len());
 }
 
 #[tokio::test]

@@ -156,6 +156,8 @@ impl Drop for World {
         assert!(anomalies.is_empty(), "calls that are not in the API: {anomalies:?}");
         let faults = self.store.faults_left();
         assert!(faults.is_empty(), "faults of the store that never struck: {faults:?}");
+        let faults = self.genesys.faults_left();
+        assert!(faults.is_empty(), "faults of Genesys Cloud that never struck: {faults:?}");
     }
 }
 

@@ -1,12 +1,12 @@
 //! Runs a Genesys Cloud data action once per idempotency key.
 //!
 //! A request comes over HTTP, by direct invocation or in an SQS batch. It is parsed at the door
-//! ([`request`]), run once ([`run`]: claim, act, record) and shown the way it came ([`answer`]).
+//! (`request`), run once (`run`: claim, act, record) and shown the way it came (`answer`).
 
-mod answer;
+mod settings;
 mod request;
 mod run;
-mod settings;
+mod answer;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ use shared::lambda::{self, Deadline, Event, Failure, Invocation, Settled};
 use shared::problem::{Kind, Problem};
 
 use crate::request::Request;
-use crate::run::{Run, run};
+use crate::run::run;
 use crate::settings::Settings;
 
 pub use crate::settings::StartError;
@@ -109,7 +109,7 @@ async fn invoke_message(app: &App, message: &lambda::Message, invocation: &Invoc
         }
     };
     let run = run(app, &request, invocation, direct_deadline(invocation)).await;
-    if run.answered() { Settled::Done } else { Settled::Failed }
+    run.settled()
 }
 
 impl App {
@@ -135,14 +135,3 @@ const DIRECT_LIMIT: Duration = Duration::from_mins(1);
 
 /// How long a caller is asked to wait when nobody knows better.
 const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
-
-impl Run {
-    /// Whether there is an answer of the upstream's.
-    fn answered(&self) -> bool {
-        matches!(self, Self::Performed { .. } | Self::Replayed(_))
-    }
-}
-
-fn invalid(detail: impl Into<String>) -> Problem {
-    Problem::new(Kind::InvalidRequest, detail)
-}

@@ -5,13 +5,11 @@ use std::time::Duration;
 
 use http::{HeaderMap, header};
 use serde_json::value::RawValue;
-use shared::canonical::{canonical, digest};
+use shared::canonical::{canonical, digest, raw};
 use shared::genesys::Surface;
 use shared::genesys::data_actions::{DataActionId, Route};
 use shared::idempotency::Key;
-use shared::problem::Problem;
-
-use crate::invalid;
+use shared::problem::{Kind, Problem};
 
 /// One invocation of a data action.
 #[derive(Debug)]
@@ -39,9 +37,8 @@ impl Request {
         let text = std::str::from_utf8(body).map_err(|_| invalid("The body is not UTF-8 text."))?;
         let fault = |fault: shared::canonical::Error| invalid(format!("The body {fault}."));
         let canonical = canonical(text).map_err(fault)?;
-        let input = serde_json::from_str(text)
-            .map_err(|fault| invalid(format!("The body is not valid JSON ({fault}).")))?;
-        Self::new(id, input, &canonical, key, preferred_wait(headers), route)
+        let input = raw(text).map_err(fault)?;
+        Self::new(id, input.to_owned(), &canonical, key, preferred_wait(headers), route)
     }
 
     /// As a direct invocation or an SQS message: everything is a member of one object.
@@ -131,6 +128,10 @@ fn wait_seconds(value: &RawValue) -> Result<Duration, Problem> {
     let seconds: Option<f64> = serde_json::from_str(value.get()).ok();
     let wait = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     wait.ok_or_else(|| invalid("waitSeconds must be a number of seconds, 0 or more."))
+}
+
+fn invalid(detail: impl Into<String>) -> Problem {
+    Problem::new(Kind::InvalidRequest, detail)
 }
 
 #[cfg(test)]

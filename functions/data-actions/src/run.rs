@@ -7,8 +7,8 @@ use shared::genesys::data_actions::{Attempt, NotPerformed};
 use shared::idempotency::{
     self, Answer, Claim, Claimed, Finish, Finished, Lost, Outcome, Remembered, Scope, Work,
 };
-use shared::lambda::{Deadline, Invocation};
-use shared::telemetry::{Metric, chain, count};
+use shared::lambda::{Deadline, Invocation, Settled};
+use shared::telemetry::{Metric, chain, count, millis};
 use tokio::time::Instant;
 
 use crate::App;
@@ -33,12 +33,30 @@ pub(crate) enum Run {
     OutcomeUnknown,
     /// It may have run, earlier.
     OutcomeStillUnknown,
-    /// It did not run, and the key is free.
+    /// It did not run, or may run again; and the key is free.
     NotPerformed(NotPerformed),
     /// The store could not be used, and nothing was done.
     StoreUnavailable,
     /// What is on record cannot be read, and nothing was done.
     Unreadable,
+}
+
+impl Run {
+    /// What becomes of the message that asked for it. What ran is done, though nobody reads its answer here.
+    pub(crate) fn settled(&self) -> Settled {
+        match self {
+            Self::Performed { .. } | Self::Replayed(_) | Self::TooLarge | Self::StillTooLarge => {
+                Settled::Done
+            }
+            Self::InFlight(_)
+            | Self::KeyReused
+            | Self::OutcomeUnknown
+            | Self::OutcomeStillUnknown
+            | Self::NotPerformed(_)
+            | Self::StoreUnavailable
+            | Self::Unreadable => Settled::Failed,
+        }
+    }
 }
 
 /// Whether an answer is on record.
@@ -78,7 +96,7 @@ async fn once(app: &App, request: &Request, work: &Work, deadline: Deadline) -> 
         Ok(token) => token,
         Err(error) => return without_token(app, work, &error, deadline).await,
     };
-    let claim = match app.claims.claim_or_wait(work, request.wait, deadline.act_by()).await {
+    let claim = match app.claims.claim_or_wait(work, request.wait, deadline).await {
         Ok(Claimed::Won(claim)) => claim,
         Ok(Claimed::Lost(lost)) => return told(lost),
         Err(error) => return store_failed(&error),
@@ -166,7 +184,9 @@ fn store_failed(error: &idempotency::Error) -> Run {
 
 fn because(reason: NotPerformed) -> &'static str {
     match reason {
-        NotPerformed::Unavailable => "the upstream could not be reached",
+        NotPerformed::Unavailable => {
+            "the upstream could not be reached, or is in trouble where a repeat is safe"
+        }
         NotPerformed::Rejected => "the upstream refused us",
         NotPerformed::Redirected => "the upstream redirected us",
         NotPerformed::RateLimited { .. } => "the upstream asked for patience",
@@ -195,6 +215,6 @@ fn report(request: &Request, work: &Work, run: &Run, started: Instant) {
         run = ended,
         data_action.id = request.id.as_str(),
         idempotency.key_hash = work.scope.hash(&work.key),
-        duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        duration_ms = millis(started.elapsed()),
     );
 }

@@ -6,7 +6,7 @@ use shared::config::{self, A_YEAR, Reader, Variables, bytes, list, one_of, secon
 use shared::genesys::data_actions::{DataActionId, Route};
 use shared::genesys::{self, Surface};
 use shared::idempotency::Repetition;
-use shared::lambda::check_common_settings;
+use shared::telemetry;
 
 /// The largest request that Lambda passes to a function.
 const LARGEST_PAYLOAD: u64 = 6 * 1024 * 1024;
@@ -44,7 +44,7 @@ enum RetrySafe {
 impl Settings {
     pub(crate) fn read(variables: &Variables) -> Result<Self, config::Error> {
         let mut reader = Reader::new(variables);
-        check_common_settings(&mut reader);
+        telemetry::check_settings(&mut reader);
         let table_name = reader.required("TABLE_NAME", text);
         let genesys = genesys::Settings::read(&mut reader);
         let guide_routes = [("execute", Route::GuideExecute), ("invoke", Route::GuideInvoke)];

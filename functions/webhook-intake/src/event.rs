@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use shared::canonical::{Error, canonical, digest};
+use shared::canonical::{canonical, digest, raw, refuse_duplicate_keys};
 
 /// What is known of an event beside its body.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,45 +39,45 @@ type Members<'a> = BTreeMap<String, &'a RawValue>;
 /// Reads a body. When it cannot, the reason completes the sentence "the body …".
 pub(crate) fn read(body: &[u8]) -> Result<Event, String> {
     let text = std::str::from_utf8(body).map_err(|_| "is not UTF-8 text".to_owned())?;
-    let json: &RawValue =
-        serde_json::from_str(text).map_err(|fault| format!("is not valid JSON ({fault})"))?;
-    // Only a notification needs a canonical form; but which of two members of one name counts is anybody's guess.
-    if let Err(fault @ Error::DuplicateKey(_)) = canonical(text) {
-        return Err(fault.to_string());
-    }
+    let json = raw(text).map_err(|fault| fault.to_string())?;
+    // Which of two members of one name counts is anybody's guess.
+    refuse_duplicate_keys(json).map_err(|fault| fault.to_string())?;
     let members: Members<'_> =
         serde_json::from_str(json.get()).map_err(|_| "is not a JSON object".to_owned())?;
     if let Some(detail_type) = string(&members, "detail-type") {
         return from_event_bridge(&members, detail_type);
     }
-    notification(&members)
-        .or_else(|| identified(&members))
-        .ok_or_else(|| "has no identity: neither an id nor a topicName with an eventBody".to_owned())
+    let event = notification(&members)?.or_else(|| identified(&members));
+    event.ok_or_else(|| "has no identity: neither an id nor a topicName with an eventBody".to_owned())
 }
 
 fn from_event_bridge(envelope: &Members<'_>, detail_type: String) -> Result<Event, String> {
     let detail = envelope.get("detail").and_then(|detail| serde_json::from_str(detail.get()).ok());
     let detail: Members<'_> = detail.unwrap_or_default();
-    let event = notification(&detail).or_else(|| identified(&detail)).or_else(|| identified(envelope));
+    // A notification without a canonical form still has its envelope's id.
+    let event = notification(&detail).unwrap_or_default();
+    let event = event.or_else(|| identified(&detail)).or_else(|| identified(envelope));
     let event = event.ok_or_else(|| "is an EventBridge event without an id".to_owned())?;
     Ok(Event {
-        kind: detail_type,
+        kind: clipped(detail_type),
         occurred_at: event.occurred_at.or_else(|| time(envelope, "time")),
         ..event
     })
 }
 
-fn notification(members: &Members<'_>) -> Option<Event> {
-    let topic = string(members, "topicName")?;
-    let body = members.get("eventBody")?;
-    let canonical = canonical(body.get()).ok()?;
+/// A notification, if it is one. Its identity needs a body that has a canonical form.
+fn notification(members: &Members<'_>) -> Result<Option<Event>, String> {
+    let (Some(topic), Some(body)) = (string(members, "topicName"), members.get("eventBody")) else {
+        return Ok(None);
+    };
+    let canonical = canonical(body.get()).map_err(|fault| format!("has an eventBody that {fault}"))?;
     let fields: Members<'_> = serde_json::from_str(body.get()).unwrap_or_default();
-    Some(Event {
+    Ok(Some(Event {
         id: digest(format!("{topic}:{canonical}").as_bytes()),
         kind: clipped(topic),
         occurred_at: time(&fields, "eventTime").or_else(|| time(members, "timestamp")),
         conversation_id: conversation_id(&fields),
-    })
+    }))
 }
 
 fn identified(members: &Members<'_>) -> Option<Event> {
@@ -210,6 +210,8 @@ mod tests {
             (br#"{"id":7}"#, "has no identity"),
             (br#"{"id":"a","id":"b"}"#, "has the object key \"id\" twice"),
             (br#"{"topicName":"t"}"#, "has no identity"),
+            (br#"{"topicName":"t","eventBody":{"n":1e400}}"#, "has an eventBody that has the number 1e400"),
+            (br#"{"id":"e","n":1e400,"data":{"x":1,"x":2}}"#, "has the object key \"x\" twice"),
             (br#"{"detail-type":"t","detail":{}}"#, "is an EventBridge event without an id"),
         ] {
             let reason = read(body).unwrap_err();

@@ -1,12 +1,12 @@
 //! Takes in Genesys Cloud's events: each is stored once, and acknowledged only when it is stored.
 //!
 //! A delivery comes over HTTP, signed, or from EventBridge, which vouches for itself. What it says is read
-//! ([`event`]: three shapes, one identity) and kept ([`store`]); a body nobody understands is kept too, in
+//! (`event`: three shapes, one identity) and kept (`store`); a body nobody understands is kept too, in
 //! quarantine, with the reason. Nothing that was authenticated is ever lost.
 
-mod event;
-mod secrets;
 mod settings;
+mod secrets;
+mod event;
 mod store;
 
 use std::sync::Arc;
@@ -22,12 +22,13 @@ use shared::config::Variables;
 use shared::dynamo::Table;
 use shared::lambda::{self, Deadline, Failure, Invocation, Settled};
 use shared::problem::{Kind, Problem};
-use shared::telemetry::{Metric, chain, count};
+use shared::telemetry::{Metric, chain, count, millis};
 use shared::webhook::signature;
 use tokio::time::Instant;
 
+use crate::event::Event;
 use crate::secrets::Secrets;
-use crate::settings::{Auth, Settings};
+use crate::settings::{Auth, LARGEST_BODY, Settings};
 use crate::store::{Kept, Origin, Store};
 
 pub use crate::settings::StartError;
@@ -35,7 +36,7 @@ pub use crate::settings::StartError;
 /// How long a delivery over HTTP may take: Genesys Cloud gives up after 10 s.
 const HTTP_LIMIT: Duration = Duration::from_secs(9);
 
-/// How long any other delivery may take, if Lambda does not say.
+/// How long any other delivery may take; storing one takes milliseconds.
 const OTHER_LIMIT: Duration = Duration::from_secs(28);
 
 /// What this function may touch: the table, and the secrets that deliveries are signed with.
@@ -105,7 +106,7 @@ async fn deliver(State(app): State<Arc<App>>, request: Request) -> Response {
         Ok(body) => body,
         Err(problem) => return problem.into_response(),
     };
-    if !app.is_authentic(&parts.headers, &body).await {
+    if !app.is_authentic(&parts.headers, &body, deadline.answer_by()).await {
         count(Metric::DeliveriesUnauthenticated);
         tracing::warn!(message = "a delivery was not signed with a secret of ours", bytes = body.len());
         return Problem::new(Kind::Unauthenticated, "The signature or token is missing or wrong.")
@@ -124,9 +125,9 @@ async fn deliver(State(app): State<Arc<App>>, request: Request) -> Response {
 #[derive(Debug)]
 enum Taken {
     /// The event is stored.
-    New(String),
+    New(Event),
     /// The event had been stored before.
-    Duplicate(String),
+    Duplicate(Event),
     /// The body says nothing we understand, and is kept with the reason.
     Quarantined(String),
 }
@@ -134,26 +135,45 @@ enum Taken {
 impl Taken {
     fn told(&self) -> Value {
         match self {
-            Self::New(id) => json!({"status": "ACKNOWLEDGED", "event_id": id}),
-            Self::Duplicate(id) => json!({"status": "DUPLICATE", "processed_event_id": id}),
+            Self::New(event) => json!({"status": "ACKNOWLEDGED", "event_id": event.id}),
+            Self::Duplicate(event) => json!({"status": "DUPLICATE", "processed_event_id": event.id}),
             Self::Quarantined(reason) => json!({"status": "QUARANTINED", "reason": reason}),
         }
+    }
+
+    /// One line per decision.
+    fn report(&self, started: Instant) {
+        let (taken, metric, event, reason) = match self {
+            Self::New(event) => ("new", Metric::EventsNew, Some(event), None),
+            Self::Duplicate(event) => ("duplicate", Metric::EventsDuplicate, Some(event), None),
+            Self::Quarantined(reason) => ("quarantined", Metric::EventsQuarantined, None, Some(reason)),
+        };
+        count(metric);
+        tracing::info!(
+            message = "delivery taken in",
+            taken,
+            event.id = event.map(|event| &event.id),
+            event.r#type = event.map(|event| &event.kind),
+            conversation.id = event.and_then(|event| event.conversation_id.as_ref()),
+            reason,
+            duration_ms = millis(started.elapsed()),
+        );
     }
 }
 
 impl App {
     /// Whether the sender knows one of our secrets. One that was just rotated in is looked for.
-    async fn is_authentic(&self, headers: &http::HeaderMap, body: &[u8]) -> bool {
+    async fn is_authentic(&self, headers: &http::HeaderMap, body: &[u8], until: Instant) -> bool {
         let verify = |secrets: &[shared::secret::SecretString]| match self.settings.auth {
             Auth::Signature(_) => signature::is_signed(headers, body, secrets, self.clock.now()),
             Auth::Token(_) => signature::bears_token(headers, secrets),
             Auth::None => true,
         };
-        let secrets = self.secrets.current().await;
+        let secrets = self.secrets.current(until).await;
         if verify(&secrets) {
             return true;
         }
-        self.secrets.other_than(&secrets).await.is_some_and(|others| verify(&others))
+        self.secrets.other_than(&secrets, until).await.is_some_and(|others| verify(&others))
     }
 
     /// Reads a body and keeps it, as an event or in quarantine.
@@ -165,43 +185,39 @@ impl App {
         deadline: Deadline,
     ) -> Result<Taken, Problem> {
         let started = Instant::now();
-        let until = deadline.answer_by();
-        let read = event::read(body);
-        let kept = match &read {
-            Ok(event) => self.store.keep(event, body, origin, invocation, until).await,
-            Err(reason) => self.store.quarantine(body, reason, origin, until).await.map(|()| Kept::New),
-        };
-        let kept = kept.map_err(|error| refused(&error))?;
-        let (id, kind, conversation) = match &read {
-            Ok(event) => (event.id.as_str(), event.kind.as_str(), event.conversation_id.as_deref()),
-            Err(_) => ("", "", None),
-        };
-        let taken = match (&read, kept) {
-            (Ok(event), Kept::New) => Taken::New(event.id.clone()),
-            (Ok(event), Kept::Before) => Taken::Duplicate(event.id.clone()),
-            (Ok(event), Kept::BeforeWithAnotherBody) => {
-                count(Metric::EventBodiesDiffering);
-                tracing::warn!(message = "a repeat's body differs from the one that is kept", event.id = id);
-                Taken::Duplicate(event.id.clone())
+        if body.len() > LARGEST_BODY {
+            let detail = format!("The payload is larger than {LARGEST_BODY} bytes.");
+            return Err(Problem::new(Kind::PayloadTooLarge, detail));
+        }
+        let taken = match event::read(body) {
+            Ok(event) => self.keep(event, body, origin, invocation, deadline.answer_by()).await,
+            Err(reason) => {
+                let kept = self.store.quarantine(body, &reason, origin, deadline.answer_by()).await;
+                kept.map(|()| Taken::Quarantined(reason))
             }
-            (Err(reason), _) => Taken::Quarantined(reason.clone()),
         };
-        let (word, metric) = match &taken {
-            Taken::New(_) => ("new", Metric::EventsNew),
-            Taken::Duplicate(_) => ("duplicate", Metric::EventsDuplicate),
-            Taken::Quarantined(_) => ("quarantined", Metric::EventsQuarantined),
-        };
-        count(metric);
-        tracing::info!(
-            message = "delivery taken in",
-            taken = word,
-            event.id = id,
-            event.r#type = kind,
-            conversation.id = conversation,
-            reason = read.as_ref().err(),
-            duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        );
+        let taken = taken.map_err(|error| refused(&error))?;
+        taken.report(started);
         Ok(taken)
+    }
+
+    async fn keep(
+        &self,
+        event: Event,
+        body: &[u8],
+        origin: Origin,
+        invocation: &Invocation,
+        until: Instant,
+    ) -> Result<Taken, store::Error> {
+        match self.store.keep(&event, body, origin, invocation, until).await? {
+            Kept::New => Ok(Taken::New(event)),
+            Kept::Before => Ok(Taken::Duplicate(event)),
+            Kept::BeforeWithAnotherBody => {
+                count(Metric::EventBodiesDiffering);
+                tracing::warn!(message = "a repeat's body differs from the one that is kept", event.id);
+                Ok(Taken::Duplicate(event))
+            }
+        }
     }
 }
 

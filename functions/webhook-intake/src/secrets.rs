@@ -7,6 +7,7 @@ use shared::clock::Clock;
 use shared::secret::{ExposeSecret, SecretString, Vault};
 use shared::telemetry::chain;
 use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout_at};
 
 use crate::settings::{Auth, Place, StartError, parse_secrets};
 
@@ -56,38 +57,43 @@ impl Secrets {
     }
 
     /// The secrets, read again when they have grown old.
-    pub(crate) async fn current(&self) -> Arc<[SecretString]> {
+    pub(crate) async fn current(&self, until: Instant) -> Arc<[SecretString]> {
         let mut state = self.state.lock().await;
         let now = self.clock.now();
         if now.duration_since(state.tried_at) >= MAX_AGE {
-            self.refresh(&mut state, now).await;
+            self.refresh(&mut state, now, until).await;
         }
         Arc::clone(&state.secrets)
     }
 
     /// Other secrets than `failed`, with which a signature could not be verified, if there are any by now.
-    pub(crate) async fn other_than(&self, failed: &Arc<[SecretString]>) -> Option<Arc<[SecretString]>> {
+    pub(crate) async fn other_than(
+        &self,
+        failed: &Arc<[SecretString]>,
+        until: Instant,
+    ) -> Option<Arc<[SecretString]>> {
         let mut state = self.state.lock().await;
         let now = self.clock.now();
         let may_reread = state.reread_at.is_none_or(|last| now.duration_since(last) >= REREAD_INTERVAL);
         if Arc::ptr_eq(&state.secrets, failed) && may_reread {
-            self.refresh(&mut state, now).await;
+            self.refresh(&mut state, now, until).await;
         }
         (!Arc::ptr_eq(&state.secrets, failed)).then(|| Arc::clone(&state.secrets))
     }
 
     /// Reads them again. When that fails, the old ones stay in force.
-    async fn refresh(&self, state: &mut State, now: Timestamp) {
+    async fn refresh(&self, state: &mut State, now: Timestamp, until: Instant) {
         let Some(vault) = &self.vault else { return };
         (state.tried_at, state.reread_at) = (now, Some(now));
-        match read_from(vault).await {
-            Ok(secrets) => state.secrets = secrets,
-            Err(error) => {
+        match timeout_at(until, read_from(vault)).await {
+            Ok(Ok(secrets)) => state.secrets = secrets,
+            Ok(Err(error)) => {
                 tracing::error!(
                     message = "the webhook secrets could not be read again",
                     error = chain(&error)
                 );
             }
+            Err(_) => tracing::error!(message = "the webhook secrets could not be read again in time"),
         }
     }
 }

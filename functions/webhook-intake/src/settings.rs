@@ -5,11 +5,11 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use shared::config::{self, A_YEAR, Reader, Variables, bytes, list, one_of, seconds, text};
-use shared::lambda::check_common_settings;
 use shared::secret::{self, SecretString};
+use shared::telemetry;
 
 /// The largest body that one DynamoDB transaction (4 MB) stores, with room for everything beside it.
-const LARGEST_BODY: u64 = 3_500_000;
+pub(crate) const LARGEST_BODY: usize = 3_500_000;
 
 #[derive(Debug)]
 pub(crate) struct Settings {
@@ -51,12 +51,12 @@ pub enum StartError {
 impl Settings {
     pub(crate) fn read(variables: &Variables) -> Result<Self, config::Error> {
         let mut reader = Reader::new(variables);
-        check_common_settings(&mut reader);
+        telemetry::check_settings(&mut reader);
         let table_name = reader.required("TABLE_NAME", text);
         let auth = read_auth(&mut reader);
         let event_lifetime =
             reader.or("EVENT_TTL_SECONDS", Duration::from_hours(14 * 24), seconds(1..=A_YEAR));
-        let max_body_bytes = reader.or("MAX_BODY_BYTES", 262_144, bytes(1..=LARGEST_BODY));
+        let max_body_bytes = reader.or("MAX_BODY_BYTES", 262_144, bytes(1..=LARGEST_BODY as u64));
         let settings = || Some(Self { table_name: table_name?, auth: auth?, event_lifetime, max_body_bytes });
         reader.finish(settings())
     }

@@ -5,8 +5,6 @@
 
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use http::header;
 use jiff::{SignedDuration, Timestamp};
 use reqwest::{Response, StatusCode};
@@ -46,19 +44,27 @@ pub struct Token {
 }
 
 impl Token {
-    /// The value of an `Authorization` header.
-    #[must_use]
-    pub fn bearer(&self) -> String {
-        format!("Bearer {}", self.text.expose_secret())
+    /// The token's text, to be sent and nothing else.
+    pub(super) fn expose(&self) -> &str {
+        self.text.expose_secret()
     }
 }
 
 /// Why there is no token. No call was made with it, so nothing happened.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The login service could not be reached, or is in trouble.
-    #[error("no token could be had from the login service ({0})")]
-    Unavailable(String),
+    /// The login service could not be reached, or hung up.
+    #[error("the login service could not be reached")]
+    Unreachable(#[source] reqwest::Error),
+    /// The login service is in trouble.
+    #[error("the login service answered with status {0}")]
+    Trouble(u16),
+    /// The login service's answer is no token.
+    #[error("the login service's answer is not a token")]
+    NotAToken,
+    /// The time for it ran out.
+    #[error("the time for getting a token ran out")]
+    TimedOut,
     /// It refused our credentials.
     #[error("the login service refused our credentials with status {0}")]
     Rejected(u16),
@@ -138,7 +144,7 @@ impl Tokens {
     /// Whoever fetches a token may have more time for it than the one who waits for it here.
     async fn lock(&self, act_by: Instant) -> Result<MutexGuard<'_, State>, Error> {
         let locked = tokio::time::timeout_at(act_by, self.current.lock()).await;
-        locked.map_err(|_| Error::Unavailable("still being asked for one".to_owned()))
+        locked.map_err(|_| Error::TimedOut)
     }
 
     async fn renew(&self, state: &mut State, act_by: Instant) -> Result<Token, Error> {
@@ -194,10 +200,16 @@ impl Tokens {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let (error, asked) = match self.issue_once(client, act_by).await {
-                Err(error @ Error::Unavailable(_)) => (error, None),
-                Err(Error::RateLimited { retry_after }) => (Error::RateLimited { retry_after }, retry_after),
-                settled => return settled,
+            let error = match self.issue_once(client, act_by).await {
+                Ok(issued) => return Ok(issued),
+                Err(error) => error,
+            };
+            let asked = match &error {
+                Error::RateLimited { retry_after } => *retry_after,
+                Error::Unreachable(_) | Error::Trouble(_) | Error::NotAToken => None,
+                Error::TimedOut | Error::Rejected(_) | Error::Secret(_) | Error::SecretMalformed => {
+                    return Err(error);
+                }
             };
             tracing::warn!(message = "no token yet", attempt, error = chain(&error));
             if !self.retry.wait(attempt, asked, act_by).await {
@@ -208,25 +220,24 @@ impl Tokens {
 
     async fn issue_once(&self, client: &Client, act_by: Instant) -> Result<Issued, Error> {
         let limit = act_by.saturating_duration_since(Instant::now()).min(TOKEN_TIMEOUT);
-        let credentials = BASE64.encode(format!("{}:{}", client.id, client.secret.expose_secret()));
         let response = self
             .http
             .post(&self.url)
             .timeout(limit)
-            .header(header::AUTHORIZATION, format!("Basic {credentials}"))
+            .basic_auth(&client.id, Some(client.secret.expose_secret()))
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(header::ACCEPT, "application/json")
             .body("grant_type=client_credentials")
             .send()
             .await
-            .map_err(|error| Error::Unavailable(chain(&error.without_url())))?;
+            .map_err(|error| Error::Unreachable(error.without_url()))?;
         match response.status() {
             StatusCode::OK => read_issued(response).await,
             StatusCode::TOO_MANY_REQUESTS => Err(Error::RateLimited {
                 retry_after: retry::retry_after(response.headers(), self.clock.now()),
             }),
             status if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT => {
-                Err(Error::Unavailable(format!("status {}", status.as_u16())))
+                Err(Error::Trouble(status.as_u16()))
             }
             status => Err(Error::Rejected(status.as_u16())),
         }
@@ -235,15 +246,13 @@ impl Tokens {
 
 async fn read_issued(mut response: Response) -> Result<Issued, Error> {
     let mut body = Vec::new();
-    while let Some(chunk) =
-        response.chunk().await.map_err(|error| Error::Unavailable(chain(&error.without_url())))?
-    {
+    while let Some(chunk) = response.chunk().await.map_err(|error| Error::Unreachable(error.without_url()))? {
         body.extend_from_slice(&chunk);
         if body.len() > MAX_RESPONSE_BYTES {
-            return Err(Error::Unavailable("its response is too long".to_owned()));
+            return Err(Error::NotAToken);
         }
     }
-    serde_json::from_slice(&body).map_err(|_| Error::Unavailable("its response is not a token".to_owned()))
+    serde_json::from_slice(&body).map_err(|_| Error::NotAToken)
 }
 
 #[derive(Deserialize)]
@@ -265,9 +274,7 @@ impl Issued {
 
 async fn read_client(vault: &Vault, act_by: Instant) -> Result<Client, Error> {
     let secret = tokio::time::timeout_at(act_by, vault.read()).await;
-    parse_client(
-        &secret.map_err(|_| Error::Unavailable("its credentials could not be read in time".to_owned()))??,
-    )
+    parse_client(&secret.map_err(|_| Error::TimedOut)??)
 }
 
 fn parse_client(secret: &SecretString) -> Result<Client, Error> {

@@ -15,7 +15,7 @@ use super::retry::{self, RetryPolicy};
 use super::settings::{Settings, Surface};
 use crate::clock::Clock;
 use crate::idempotency::{Answer, Key, MAX_TEXT_BYTES, Repetition};
-use crate::telemetry::{self, Metric, chain};
+use crate::telemetry::{self, Metric, chain, millis};
 
 /// The longest an attempt is waited for. An action may run for 60 s; then the answer still has to travel.
 const LONGEST_ATTEMPT: Duration = Duration::from_secs(75);
@@ -125,8 +125,17 @@ enum Ended {
     Answered(Answer),
     TooLarge,
     Unauthorized,
+    /// The token was refused, and no other could be had.
+    NoToken(NotPerformed),
     NotPerformed(NotPerformed),
     Unclear(&'static str),
+}
+
+/// Whether a refused token has been renewed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Renewal {
+    Due,
+    Done,
 }
 
 impl DataActions {
@@ -161,44 +170,59 @@ impl DataActions {
         repetition: Repetition,
         act_by: Instant,
     ) -> Attempt {
-        let mut may_renew = true;
-        let mut attempt = 0;
-        loop {
-            attempt += 1;
-            let (end, asked) = match self.attempt(&token, id, input, key, act_by).await {
+        let mut renewal = Renewal::Due;
+        for attempt in 1.. {
+            let ended = self.attempt_renewing(&mut token, &mut renewal, id, input, key, act_by).await;
+            let (end, asked) = match ended {
                 Ended::Answered(answer) if answer.fits() => return Attempt::Answered(answer),
                 Ended::Answered(_) | Ended::TooLarge => return Attempt::TooLarge,
-                Ended::Unauthorized if may_renew => match self.tokens.token_after(&token, act_by).await {
-                    Ok(renewed) => {
-                        (token, may_renew, attempt) = (renewed, false, attempt - 1);
-                        continue;
-                    }
-                    Err(error) => {
-                        tracing::warn!(
-                            message = "the token was refused and none other could be had",
-                            error = chain(&error)
-                        );
-                        return Attempt::NotPerformed(NotPerformed::from(&error));
-                    }
-                },
                 Ended::Unauthorized => return Attempt::NotPerformed(NotPerformed::Rejected),
+                Ended::NoToken(reason) => return Attempt::NotPerformed(reason),
                 Ended::NotPerformed(reason @ (NotPerformed::Rejected | NotPerformed::Redirected)) => {
                     return Attempt::NotPerformed(reason);
                 }
                 Ended::NotPerformed(reason @ NotPerformed::RateLimited { retry_after }) => {
                     telemetry::count(Metric::UpstreamRateLimited);
-                    (Attempt::NotPerformed(reason), retry_after)
-                }
-                Ended::NotPerformed(NotPerformed::Unavailable) => {
-                    (Attempt::NotPerformed(NotPerformed::Unavailable), None)
+                    (reason, retry_after)
                 }
                 Ended::Unclear(why) if repetition == Repetition::Unsafe => return Attempt::Unclear(why),
-                Ended::Unclear(_) => (Attempt::NotPerformed(NotPerformed::Unavailable), None),
+                Ended::NotPerformed(NotPerformed::Unavailable) | Ended::Unclear(_) => {
+                    (NotPerformed::Unavailable, None)
+                }
             };
             if !self.retry.wait(attempt, asked, act_by).await {
-                return end;
+                return Attempt::NotPerformed(end);
             }
         }
+        Attempt::NotPerformed(NotPerformed::Unavailable)
+    }
+
+    /// One attempt; and when it is the first whose token is refused, another with a new token at once.
+    async fn attempt_renewing(
+        &self,
+        token: &mut Token,
+        renewal: &mut Renewal,
+        id: &DataActionId,
+        input: &RawValue,
+        key: &Key,
+        act_by: Instant,
+    ) -> Ended {
+        let ended = self.attempt(token, id, input, key, act_by).await;
+        if !matches!(ended, Ended::Unauthorized) || *renewal == Renewal::Done {
+            return ended;
+        }
+        *renewal = Renewal::Done;
+        match self.tokens.token_after(token, act_by).await {
+            Ok(renewed) => *token = renewed,
+            Err(error) => {
+                tracing::warn!(
+                    message = "the token was refused and none other could be had",
+                    error = chain(&error)
+                );
+                return Ended::NoToken(NotPerformed::from(&error));
+            }
+        }
+        self.attempt(token, id, input, key, act_by).await
     }
 
     async fn attempt(
@@ -217,7 +241,7 @@ impl DataActions {
             .http
             .post(format!("{}{}", self.api_url, self.route.path(id)))
             .timeout(act_by.duration_since(started).min(LONGEST_ATTEMPT))
-            .header(header::AUTHORIZATION, token.bearer())
+            .bearer_auth(token.expose())
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::ACCEPT, "application/json, */*;q=0.5")
             .header("idempotency-key", key.as_str())
@@ -239,7 +263,7 @@ impl DataActions {
             status,
             outcome = ended.word(),
             genesys.correlation_id = correlation_id,
-            duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            duration_ms = millis(started.elapsed()),
         );
         ended
     }
@@ -266,7 +290,7 @@ impl Ended {
         match self {
             Self::Answered(_) => "answered",
             Self::TooLarge => "answer too large",
-            Self::Unauthorized => "token refused",
+            Self::Unauthorized | Self::NoToken(_) => "token refused",
             Self::NotPerformed(NotPerformed::Unavailable) => "not reached",
             Self::NotPerformed(NotPerformed::Rejected) => "refused",
             Self::NotPerformed(NotPerformed::Redirected) => "redirected",
@@ -279,7 +303,11 @@ impl Ended {
 impl From<&auth::Error> for NotPerformed {
     fn from(error: &auth::Error) -> Self {
         match error {
-            auth::Error::Unavailable(_) | auth::Error::Secret(_) => Self::Unavailable,
+            auth::Error::Unreachable(_)
+            | auth::Error::Trouble(_)
+            | auth::Error::NotAToken
+            | auth::Error::TimedOut
+            | auth::Error::Secret(_) => Self::Unavailable,
             auth::Error::Rejected(_) | auth::Error::SecretMalformed => Self::Rejected,
             auth::Error::RateLimited { retry_after } => Self::RateLimited { retry_after: *retry_after },
         }

@@ -30,13 +30,18 @@ impl RetryPolicy {
         if attempt >= self.attempts {
             return false;
         }
-        let wait = asked.unwrap_or_else(|| self.backoff(attempt).mul_f64(random::fraction()));
+        let wait = asked.unwrap_or_else(|| self.jittered(attempt, random::fraction()));
         let Some(wake) = Instant::now().checked_add(wait) else { return false };
         if !is_time_left(wake, act_by) {
             return false;
         }
         tokio::time::sleep_until(wake).await;
         true
+    }
+
+    /// Full jitter: any part of the backoff, so that those who failed together do not come back together.
+    fn jittered(&self, attempt: u32, fraction: f64) -> Duration {
+        self.backoff(attempt).mul_f64(fraction)
     }
 
     fn backoff(&self, attempt: u32) -> Duration {
@@ -87,6 +92,14 @@ mod tests {
         let waits: Vec<u64> = (1..=8).map(|attempt| policy.backoff(attempt).as_secs()).collect();
         assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
         assert_eq!(RetryPolicy { attempts: 99, base: Duration::MAX }.backoff(90), MAX_BACKOFF);
+    }
+
+    #[test]
+    fn jitter_is_full() {
+        let policy = RetryPolicy { attempts: 4, base: Duration::from_secs(1) };
+        assert_eq!(policy.jittered(3, 0.0), Duration::ZERO);
+        assert_eq!(policy.jittered(3, 0.5), Duration::from_secs(2));
+        assert_eq!(policy.jittered(3, 1.0), Duration::from_secs(4));
     }
 
     #[tokio::test]

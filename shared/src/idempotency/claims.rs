@@ -14,7 +14,7 @@ use super::memory::{Memory, Remembered};
 use super::record::{Kept, Record, SORT_KEY, State, Unreadable, VERSION, partition_key};
 use crate::clock::Clock;
 use crate::dynamo::{Item, Table, Written, binary, number, string};
-use crate::lambda::Lease;
+use crate::lambda::{Deadline, Lease};
 use crate::random;
 use crate::telemetry::chain;
 
@@ -136,7 +136,8 @@ impl Claims {
     }
 
     /// Claims the key, to act at once: one request, won or lost.
-    pub async fn claim(&self, work: &Work, until: Instant) -> Result<Claimed, Error> {
+    pub async fn claim(&self, work: &Work, deadline: Deadline) -> Result<Claimed, Error> {
+        let until = deadline.act_by();
         let key_hash = work.scope.hash(&work.key);
         let owner = random::token();
         let now = self.clock.now();
@@ -146,7 +147,7 @@ impl Claims {
         let written = match written {
             Ok(written) => written,
             Err(error) => {
-                self.withdraw(&pk, &owner).await;
+                self.withdraw(&pk, &owner, deadline.answer_by()).await;
                 return Err(error.into());
             }
         };
@@ -172,12 +173,13 @@ impl Claims {
         &self,
         work: &Work,
         patience: Duration,
-        until: Instant,
+        deadline: Deadline,
     ) -> Result<Claimed, Error> {
+        let until = deadline.act_by();
         let give_up = Instant::now().checked_add(patience).map_or(until, |end| end.min(until));
         let pk = partition_key(&work.scope.hash(&work.key));
         loop {
-            let claimed = self.claim(work, until).await?;
+            let claimed = self.claim(work, deadline).await?;
             let Claimed::Lost(Lost::InFlight(_)) = claimed else { return Ok(claimed) };
             if !self.settles(&pk, give_up, until).await {
                 return Ok(claimed);
@@ -231,8 +233,8 @@ impl Claims {
 
     /// Takes back a claim of which nobody knows whether it was applied. Nothing was done under it, and left
     /// standing it would have to be taken for a call that may have happened. If this fails too, it is.
-    async fn withdraw(&self, pk: &str, owner: &str) {
-        let until = Instant::now() + WITHDRAWAL;
+    async fn withdraw(&self, pk: &str, owner: &str, until: Instant) {
+        let until = until.min(Instant::now() + WITHDRAWAL);
         let withdrawn = self.table.update(pk, SORT_KEY, until, |update| {
             update
                 .condition_expression("#owner = :owner AND #state = :acting")

@@ -37,12 +37,6 @@ impl Deadline {
     pub fn answer_by(&self) -> Instant {
         self.answer_by
     }
-
-    /// How long the upstream may still be busy.
-    #[must_use]
-    pub fn time_to_act(&self) -> Duration {
-        self.act_by.saturating_duration_since(Instant::now())
-    }
 }
 
 /// How long a claim holds if its holder is never heard of again.

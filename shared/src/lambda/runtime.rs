@@ -75,8 +75,8 @@ impl Runtime {
 
     /// Tells Lambda why the function cannot start.
     pub(super) async fn report_failed_start(&self, message: &str) {
-        let body = json!({"errorType": "Runtime.InvalidSettings", "errorMessage": message});
-        let headers = [("lambda-runtime-function-error-type", "Runtime.InvalidSettings")];
+        let body = json!({"errorType": "Runtime.StartFailed", "errorMessage": message});
+        let headers = [("lambda-runtime-function-error-type", "Runtime.StartFailed")];
         if let Err(error) = self.post("init/error", &headers, body.to_string().into_bytes()).await {
             tracing::warn!(message = "Lambda did not take the report of a failed start", error = %error);
         }
@@ -173,6 +173,5 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 fn panicked() -> Failure {
-    tracing::error!(message = "the function panicked: this is a bug");
     Failure::new(Kind::InternalError, "Something is wrong on our side; the log says what.")
 }

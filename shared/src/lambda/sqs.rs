@@ -90,7 +90,13 @@ async fn settle_group(group: Vec<Message>, handle: &impl AsyncFn(&Message) -> Se
     let mut messages = group.into_iter();
     while let Some(message) = messages.next() {
         // A panic over one message must not take the others with it.
-        let settled = AssertUnwindSafe(handle(&message)).catch_unwind().await.unwrap_or(Settled::Failed);
+        let settled = AssertUnwindSafe(handle(&message)).catch_unwind().await.unwrap_or_else(|_| {
+            tracing::error!(
+                message = "a message was left in the middle by a panic",
+                sqs.message_id = message.id
+            );
+            Settled::Failed
+        });
         if settled == Settled::Failed {
             return std::iter::once(message.id).chain(messages.map(|message| message.id)).collect();
         }

@@ -169,6 +169,7 @@ async fn no_attempt_begins_that_cannot_end_in_time() {
         assert_eq!((response.status, response.problem().as_str()), (429, "upstream-rate-limited"));
         assert!((1..=3).contains(&calls(&world)), "{}", calls(&world));
         assert_eq!(state(&world), "FREE");
+        world.genesys.clear_faults();
     }
 }
 
