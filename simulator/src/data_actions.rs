@@ -180,7 +180,7 @@ async fn perform_once(world: &World, key: &str, call: &Call) -> Result<Answer, R
     Ok(answer)
 }
 
-/// No delay is none at all: a timer would round it up to a millisecond.
+/// The time that the behaviour was declared to take. No delay is none at all: a timer would round it up to a millisecond.
 async fn keep_back(delay: Duration) {
     if !delay.is_zero() {
         tokio::time::sleep(delay).await;

@@ -251,6 +251,7 @@ async fn cut_short(response: Response) -> Response {
     announcing(announced, response, Body::from_stream(stream::iter([Ok(sent)]).chain(cut)))
 }
 
+/// The fault is its slowness: the body comes in pieces, `delay` apart.
 async fn dribbled(delay: Duration, response: Response) -> Response {
     const PIECES: usize = 8;
     let (response, body) = taken_apart(response).await;

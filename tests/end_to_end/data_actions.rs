@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use harness::world::{Response, World};
 use serde_json::Value;
-use simulator::{Operation, Surface};
+use simulator::{Behaviour, Fault, Operation, Surface};
 
 const SURFACES: [Surface; 2] = [Surface::Platform, Surface::Guide];
 
@@ -36,6 +36,14 @@ const KEY: [(&str, &str); 1] = [("idempotency-key", "k")];
 /// The header that names a key.
 fn keyed(key: &str) -> [(&'static str, &str); 1] {
     [("idempotency-key", key)]
+}
+
+/// A world with the action `a`, whose first execution meets `fault`.
+async fn faulty_world(surface: Surface, fault: Fault, variables: &[(&str, &str)]) -> World {
+    let world = World::with(surface, variables).await;
+    world.genesys.data_action("a", Behaviour::echo());
+    world.genesys.fault(Operation::ExecuteDataAction, fault);
+    world
 }
 
 /// How often an execution was asked for upstream, whatever became of it.

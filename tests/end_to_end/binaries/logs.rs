@@ -170,3 +170,14 @@ async fn a_quiet_function_still_counts() {
     assert_eq!(lines, Vec::<Value>::new());
     assert!(!metrics.is_empty());
 }
+
+#[tokio::test]
+async fn where_nobody_is_asked_for_a_signature_a_warning_says_so_at_start() {
+    let world = World::start(Surface::Platform).await;
+
+    for (auth, is_warned) in [("none", true), ("signature", false)] {
+        let lambda = webhook_intake(&world, &[("WEBHOOK_AUTH", auth)]).await;
+        lambda.ready().await.expect("it starts");
+        assert_eq!(last_words(&lambda).await.contains("WEBHOOK_AUTH is none"), is_warned, "{auth}");
+    }
+}

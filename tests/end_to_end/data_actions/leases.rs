@@ -2,23 +2,16 @@
 
 use std::time::Duration;
 
-use harness::world::World;
-use simulator::{Behaviour, Fault, Operation, Surface};
+use simulator::{Behaviour, Fault, Surface};
 
-use super::{KEY, PAST_THE_LEASE, RETRY_SAFE, SURFACES, abandon, calls, claim, state, while_stalled};
-
-/// A world with the action `a`, whose first execution meets `fault`.
-async fn world(surface: Surface, fault: Fault, variables: &[(&str, &str)]) -> World {
-    let world = World::with(surface, variables).await;
-    world.genesys.data_action("a", Behaviour::echo());
-    world.genesys.fault(Operation::ExecuteDataAction, fault);
-    world
-}
+use super::{
+    KEY, PAST_THE_LEASE, RETRY_SAFE, SURFACES, abandon, calls, claim, faulty_world, state, while_stalled,
+};
 
 #[tokio::test]
 async fn while_the_lease_of_a_dead_holder_lasts_its_key_is_in_progress() {
     for surface in SURFACES {
-        let world = world(surface, Fault::stall_before_effect(), &[]).await;
+        let world = faulty_world(surface, Fault::stall_before_effect(), &[]).await;
         abandon(&world, &[]).await;
         let before = claim(&world);
 
@@ -34,7 +27,7 @@ async fn while_the_lease_of_a_dead_holder_lasts_its_key_is_in_progress() {
 #[tokio::test]
 async fn after_the_lease_of_a_dead_holder_the_outcome_is_unknown_and_nothing_is_sent() {
     for (fault, effects) in [(Fault::stall_before_effect(), 0), (Fault::stall_after_effect(), 1)] {
-        let world = world(Surface::Platform, fault, &[]).await;
+        let world = faulty_world(Surface::Platform, fault, &[]).await;
         abandon(&world, &[]).await;
         let before = claim(&world);
         assert_eq!(before["state"]["S"], "ACTING");
@@ -60,7 +53,7 @@ async fn after_the_lease_of_a_dead_holder_a_retry_safe_action_runs_once_more() {
         [(Surface::Platform, "a"), (Surface::Platform, "x,a"), (Surface::Platform, "*"), (Surface::Guide, "")]
     {
         let variables = [("RETRY_SAFE_DATA_ACTIONS", ids)];
-        let world = world(surface, Fault::stall_before_effect(), &variables).await;
+        let world = faulty_world(surface, Fault::stall_before_effect(), &variables).await;
         abandon(&world, &variables).await;
 
         world.let_pass(PAST_THE_LEASE);
@@ -78,7 +71,7 @@ async fn after_the_lease_of_a_dead_holder_a_retry_safe_action_runs_once_more() {
 #[tokio::test]
 async fn an_action_that_is_not_among_the_retry_safe_is_not_repeated() {
     let variables = [("RETRY_SAFE_DATA_ACTIONS", "b,aa,A")];
-    let world = world(Surface::Platform, Fault::stall_before_effect(), &variables).await;
+    let world = faulty_world(Surface::Platform, Fault::stall_before_effect(), &variables).await;
     abandon(&world, &variables).await;
 
     world.let_pass(PAST_THE_LEASE);
@@ -91,7 +84,7 @@ async fn an_action_that_is_not_among_the_retry_safe_is_not_repeated() {
 #[tokio::test]
 async fn even_a_retry_safe_action_runs_no_other_request_under_a_lapsed_key() {
     for (surface, variables) in [(Surface::Platform, &[RETRY_SAFE][..]), (Surface::Guide, &[][..])] {
-        let world = world(surface, Fault::stall_before_effect(), variables).await;
+        let world = faulty_world(surface, Fault::stall_before_effect(), variables).await;
         abandon(&world, variables).await;
         let before = claim(&world);
 
@@ -105,7 +98,7 @@ async fn even_a_retry_safe_action_runs_no_other_request_under_a_lapsed_key() {
 
 #[tokio::test]
 async fn a_dead_holders_effect_is_not_repeated_where_the_upstream_knows_the_key() {
-    let world = world(Surface::Guide, Fault::stall_after_effect(), &[]).await;
+    let world = faulty_world(Surface::Guide, Fault::stall_after_effect(), &[]).await;
     abandon(&world, &[]).await;
 
     world.let_pass(PAST_THE_LEASE);
@@ -117,7 +110,7 @@ async fn a_dead_holders_effect_is_not_repeated_where_the_upstream_knows_the_key(
 #[tokio::test]
 async fn a_late_holder_that_was_succeeded_changes_nothing_and_gives_its_successors_answer() {
     for (surface, variables) in [(Surface::Platform, &[RETRY_SAFE][..]), (Surface::Guide, &[][..])] {
-        let world = world(surface, Fault::stall_before_effect(), variables).await;
+        let world = faulty_world(surface, Fault::stall_before_effect(), variables).await;
         let other = world.another_instance(variables).await;
 
         let (late, (successor, record)) = while_stalled(&world, world.invoke("a", &KEY, "{}"), async {
@@ -139,7 +132,7 @@ async fn a_late_holder_that_was_succeeded_changes_nothing_and_gives_its_successo
 #[tokio::test]
 async fn a_late_holder_with_a_large_answer_gives_its_successors() {
     let large = |letter: &str| Behaviour::status(200, "text/plain", letter.repeat(400_000));
-    let world = world(Surface::Platform, Fault::stall_before_effect(), &[RETRY_SAFE]).await;
+    let world = faulty_world(Surface::Platform, Fault::stall_before_effect(), &[RETRY_SAFE]).await;
     world.genesys.data_action("a", large("b"));
     let other = world.another_instance(&[RETRY_SAFE]).await;
 
@@ -161,7 +154,7 @@ async fn a_late_holder_with_a_large_answer_gives_its_successors() {
 #[tokio::test]
 async fn a_late_holder_that_fails_changes_nothing() {
     for failure in [403, 503] {
-        let world = world(Surface::Platform, Fault::stall_before_effect(), &[RETRY_SAFE]).await;
+        let world = faulty_world(Surface::Platform, Fault::stall_before_effect(), &[RETRY_SAFE]).await;
         let other = world.another_instance(&[RETRY_SAFE]).await;
 
         let (late, (successor, record)) = while_stalled(&world, world.invoke("a", &KEY, "{}"), async {
@@ -182,7 +175,7 @@ async fn a_late_holder_that_fails_changes_nothing() {
 #[tokio::test]
 async fn a_late_holder_that_nobody_succeeded_still_completes() {
     for fault in [Fault::stall_before_effect(), Fault::stall_after_effect()] {
-        let world = world(Surface::Platform, fault, &[]).await;
+        let world = faulty_world(Surface::Platform, fault, &[]).await;
         let other = world.another_instance(&[]).await;
 
         let (late, repeat) = while_stalled(&world, world.invoke("a", &KEY, "{}"), async {
@@ -202,7 +195,7 @@ async fn a_late_holder_that_nobody_succeeded_still_completes() {
 
 #[tokio::test]
 async fn a_holder_still_completes_a_key_that_was_swept_to_unknown() {
-    let world = world(Surface::Platform, Fault::stall_before_effect(), &[]).await;
+    let world = faulty_world(Surface::Platform, Fault::stall_before_effect(), &[]).await;
 
     let (late, ()) = while_stalled(&world, world.invoke("a", &KEY, "{}"), async {
         world.let_pass(PAST_THE_LEASE);
@@ -218,7 +211,7 @@ async fn a_holder_still_completes_a_key_that_was_swept_to_unknown() {
 
 #[tokio::test]
 async fn an_instance_five_minutes_ahead_runs_nothing_twice_and_the_holder_completes() {
-    let world = world(Surface::Platform, Fault::stall_before_effect(), &[]).await;
+    let world = faulty_world(Surface::Platform, Fault::stall_before_effect(), &[]).await;
     let ahead = world.another_instance_ahead(Duration::from_mins(5), &[]).await;
 
     let (first, repeat) = while_stalled(&world, world.invoke("a", &KEY, "{}"), async {
@@ -235,7 +228,7 @@ async fn an_instance_five_minutes_ahead_runs_nothing_twice_and_the_holder_comple
 
 #[tokio::test]
 async fn an_instance_five_minutes_ahead_causes_no_second_effect_where_the_upstream_knows_the_key() {
-    let world = world(Surface::Guide, Fault::stall_after_effect(), &[]).await;
+    let world = faulty_world(Surface::Guide, Fault::stall_after_effect(), &[]).await;
     let ahead = world.another_instance_ahead(Duration::from_mins(5), &[]).await;
 
     let (first, repeat) = while_stalled(&world, world.invoke("a", &KEY, "{}"), async {
@@ -250,7 +243,7 @@ async fn an_instance_five_minutes_ahead_causes_no_second_effect_where_the_upstre
 #[tokio::test]
 async fn the_lease_is_as_long_as_it_is_set_to_be() {
     let variables = [("LEASE_SECONDS", "5")];
-    let world = world(Surface::Platform, Fault::stall_before_effect(), &variables).await;
+    let world = faulty_world(Surface::Platform, Fault::stall_before_effect(), &variables).await;
     abandon(&world, &variables).await;
 
     world.let_pass(Duration::from_secs(3));

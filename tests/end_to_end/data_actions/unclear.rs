@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use harness::world::World;
-use simulator::{Behaviour, Fault, Operation, Surface};
+use simulator::{Fault, Operation, Surface};
 use tokio::time::Instant;
 
-use super::{KEY, RETRY_SAFE, SURFACES, abandon, calls, claim, state};
+use super::{KEY, RETRY_SAFE, SURFACES, abandon, calls, claim, faulty_world, state};
 
 /// Everything that leaves a call unclear, with the effects it has on its own.
 fn unclear() -> [(Fault, usize); 12] {
@@ -26,18 +25,11 @@ fn unclear() -> [(Fault, usize); 12] {
     ]
 }
 
-async fn world(surface: Surface, fault: Fault, variables: &[(&str, &str)]) -> World {
-    let world = World::with(surface, variables).await;
-    world.genesys.data_action("a", Behaviour::echo());
-    world.genesys.fault(Operation::ExecuteDataAction, fault);
-    world
-}
-
 #[tokio::test]
 async fn what_may_have_happened_is_told_so_and_never_sent_again() {
     for (fault, effects) in unclear() {
         let name = fault.to_string();
-        let world = world(Surface::Platform, fault, &[]).await;
+        let world = faulty_world(Surface::Platform, fault, &[]).await;
 
         let first = world.invoke("a", &KEY, "{}").await;
         assert_eq!((first.status, first.problem().as_str()), (504, "outcome-unknown"), "{name}");
@@ -61,7 +53,7 @@ async fn what_may_have_happened_is_told_so_and_never_sent_again() {
 async fn where_the_upstream_knows_the_key_the_call_is_sent_again_and_has_one_effect() {
     for (fault, _) in unclear() {
         let name = fault.to_string();
-        let world = world(Surface::Guide, fault, &[]).await;
+        let world = faulty_world(Surface::Guide, fault, &[]).await;
 
         let first = world.invoke("a", &KEY, "{}").await;
 
@@ -79,7 +71,7 @@ async fn where_the_upstream_knows_the_key_the_call_is_sent_again_and_has_one_eff
 async fn a_retry_safe_action_is_sent_again() {
     for (fault, effects) in unclear() {
         let name = fault.to_string();
-        let world = world(Surface::Platform, fault, &[RETRY_SAFE]).await;
+        let world = faulty_world(Surface::Platform, fault, &[RETRY_SAFE]).await;
 
         let first = world.invoke("a", &KEY, "{}").await;
 
@@ -92,7 +84,7 @@ async fn a_retry_safe_action_is_sent_again() {
 #[tokio::test]
 async fn a_retry_safe_action_that_never_succeeds_frees_its_key() {
     for (surface, variables) in [(Surface::Platform, &[RETRY_SAFE][..]), (Surface::Guide, &[][..])] {
-        let world = world(surface, Fault::status(503).times(4), variables).await;
+        let world = faulty_world(surface, Fault::status(503).times(4), variables).await;
 
         let response = world.invoke("a", &KEY, "{}").await;
         assert_eq!((response.status, response.problem().as_str()), (502, "upstream-unavailable"));
@@ -106,7 +98,7 @@ async fn a_retry_safe_action_that_never_succeeds_frees_its_key() {
 
 #[tokio::test]
 async fn an_unclear_call_after_a_rate_limit_is_unclear() {
-    let world = world(Surface::Platform, Fault::status(429).retry_after("0").times(2), &[]).await;
+    let world = faulty_world(Surface::Platform, Fault::status(429).retry_after("0").times(2), &[]).await;
     world.genesys.fault(Operation::ExecuteDataAction, Fault::effect_then_status(504));
 
     let response = world.invoke("a", &KEY, "{}").await;
@@ -123,7 +115,7 @@ async fn an_upstream_that_does_not_answer_is_given_up_before_the_gateway_gives_u
         (Fault::slow_body(Duration::from_secs(1)), 1),
     ] {
         let name = fault.to_string();
-        let world = world(Surface::Platform, fault, &[("HTTP_TIMEOUT_SECONDS", "1")]).await;
+        let world = faulty_world(Surface::Platform, fault, &[("HTTP_TIMEOUT_SECONDS", "1")]).await;
         let started = Instant::now();
 
         let response = world.invoke("a", &KEY, "{}").await;
@@ -143,7 +135,7 @@ async fn an_upstream_that_does_not_answer_is_given_up_before_the_gateway_gives_u
 #[tokio::test]
 async fn a_retry_safe_action_that_does_not_answer_in_time_frees_its_key() {
     let variables = [("HTTP_TIMEOUT_SECONDS", "1")];
-    let world = world(Surface::Guide, Fault::stall_after_effect(), &variables).await;
+    let world = faulty_world(Surface::Guide, Fault::stall_after_effect(), &variables).await;
     let started = Instant::now();
 
     let response = world.invoke("a", &KEY, "{}").await;
@@ -160,7 +152,7 @@ async fn no_attempt_begins_that_cannot_end_in_time() {
     let variables = [("HTTP_TIMEOUT_SECONDS", "1"), ("RETRY_ATTEMPTS", "20"), ("RETRY_BASE_MS", "1")];
     for surface in SURFACES {
         let busy = Fault::status(429).retry_after("0.3").times(9);
-        let world = world(surface, busy, &variables).await;
+        let world = faulty_world(surface, busy, &variables).await;
         let started = Instant::now();
 
         let response = world.invoke("a", &KEY, "{}").await;
@@ -176,7 +168,7 @@ async fn no_attempt_begins_that_cannot_end_in_time() {
 #[tokio::test]
 async fn an_unknown_outcome_is_remembered_for_two_weeks_however_short_answers_are_kept() {
     let variables = [("IDEMPOTENCY_TTL_SECONDS", "60")];
-    let world = world(Surface::Platform, Fault::effect_then_status(504), &variables).await;
+    let world = faulty_world(Surface::Platform, Fault::effect_then_status(504), &variables).await;
     world.invoke("a", &KEY, "{}").await;
 
     world.let_pass(Duration::from_secs(14 * 24 * 60 * 60 - 1));
@@ -192,7 +184,7 @@ async fn an_unknown_outcome_is_remembered_for_two_weeks_however_short_answers_ar
 #[tokio::test]
 async fn a_dead_holder_is_remembered_for_two_weeks_however_short_answers_are_kept() {
     let variables = [("IDEMPOTENCY_TTL_SECONDS", "60")];
-    let world = world(Surface::Platform, Fault::stall_after_effect(), &variables).await;
+    let world = faulty_world(Surface::Platform, Fault::stall_after_effect(), &variables).await;
     abandon(&world, &variables).await;
 
     world.let_pass(Duration::from_hours(14 * 24 - 1));
