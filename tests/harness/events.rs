@@ -176,22 +176,6 @@ pub fn sqs_batch(messages: &[(&str, &str)]) -> Value {
     json!({ "Records": messages.iter().map(record).collect::<Vec<_>>() })
 }
 
-/// An event that Genesys Cloud publishes as an `EventBridge` partner; `id` is the envelope's.
-#[must_use]
-pub fn eventbridge_genesys(detail_type: &str, id: &str, detail: &Value) -> Value {
-    json!({
-        "version": "0",
-        "id": id,
-        "detail-type": detail_type,
-        "source": "aws.partner/genesys.com/cloud/4d7a3f0e-2b61-4a57-9c1d-0f6b8e2a9d10/patchbay",
-        "account": ACCOUNT,
-        "time": "2026-01-01T00:00:00Z",
-        "region": REGION,
-        "resources": [],
-        "detail": detail
-    })
-}
-
 const ACCOUNT: &str = "123456789012";
 const REGION: &str = "us-east-1";
 const SOURCE_IP: &str = "203.0.113.7";

@@ -123,11 +123,6 @@ impl FaultyStore {
         self.shared.script().faults.iter().cloned().collect()
     }
 
-    /// Forgets the faults that no request has met yet. What is stalled stays stalled.
-    pub fn clear_faults(&self) {
-        self.shared.script().faults.clear();
-    }
-
     /// Closes every connection, and each new one at once, until `up`.
     pub fn down(&self) {
         self.shared.set_down(true);
@@ -150,15 +145,6 @@ impl FaultyStore {
     /// After a minute, with the counts.
     pub async fn wait_for(&self, operation: &str, n: usize) {
         self.wait_until("answered", operation, n, |script| &script.answered).await;
-    }
-
-    /// Resolves once `n` requests of an operation (`"*"`: of any) have arrived, whatever became of them.
-    ///
-    /// # Panics
-    ///
-    /// After a minute, with the counts.
-    pub async fn wait_for_arrival(&self, operation: &str, n: usize) {
-        self.wait_until("arrived", operation, n, |script| &script.arrived).await;
     }
 
     async fn wait_until(

@@ -1,5 +1,7 @@
 //! A store that loses answers, throttles, and goes away.
 
+use std::time::{Duration, Instant};
+
 use harness::store::StoreFault;
 use harness::world::World;
 use simulator::{Behaviour, Fault, Operation, Surface};
@@ -71,6 +73,25 @@ async fn a_claim_of_which_nothing_was_ever_heard_is_withdrawn_and_not_acted_on()
         assert_eq!((response.status, response.problem().as_str()), (503, "store-unavailable"));
         assert_eq!((repeat.status, repeat.is_replay()), (200, false));
         assert_eq!(calls(&world), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_hangs_is_given_up_in_time_and_nothing_is_done() {
+    for surface in SURFACES {
+        let world = World::with(surface, &[("HTTP_TIMEOUT_SECONDS", "1")]).await;
+        world.genesys.data_action("a", Behaviour::echo());
+        // The claim hangs, and so does its withdrawal.
+        world.store.fault_times("UpdateItem", StoreFault::Stall, 2);
+        let started = Instant::now();
+
+        let response = world.invoke("a", &KEY, "{}").await;
+
+        assert!(started.elapsed() < Duration::from_secs(2));
+        assert_eq!((response.status, response.problem().as_str()), (503, "store-unavailable"));
+        assert_eq!((calls(&world), world.items("").len()), (0, 0));
+        let again = world.invoke("a", &KEY, "{}").await;
+        assert_eq!((again.status, again.is_replay(), calls(&world)), (200, false, 1));
     }
 }
 
