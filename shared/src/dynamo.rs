@@ -15,13 +15,16 @@ use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::operation::transact_write_items::{TransactWriteItemsError, TransactWriteItemsOutput};
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::primitives::Blob;
 pub use aws_sdk_dynamodb::types::AttributeValue;
+pub use aws_sdk_dynamodb::types::TransactWriteItem;
+pub use aws_sdk_dynamodb::types::builders::{PutBuilder, UpdateBuilder};
 use aws_sdk_dynamodb::types::{
-    KeysAndAttributes, Put, PutRequest, ReturnValuesOnConditionCheckFailure, TransactWriteItem, WriteRequest,
+    CancellationReason, KeysAndAttributes, Put, PutRequest, ReturnValuesOnConditionCheckFailure, Update,
+    WriteRequest,
 };
 use tokio::time::Instant;
 
@@ -51,6 +54,15 @@ pub enum Written {
     Applied(Item),
     /// Its condition did not hold; the item that stood in its way.
     Refused(Item),
+}
+
+/// How a transaction ended.
+#[derive(Debug)]
+pub enum Transacted {
+    /// All of it was applied.
+    Applied,
+    /// Nothing was: for each write, in order, the item that stood in its way, if its condition did not hold.
+    Refused(Vec<Option<Item>>),
 }
 
 /// The store could not be used. Whether a write was applied is not known.
@@ -140,7 +152,7 @@ impl Table {
         }
     }
 
-    /// Puts several items in one transaction, under a condition on the first.
+    /// Puts several items in one transaction, under a condition on the first. They may be megabytes.
     pub async fn put_together<const N: usize>(
         &self,
         first: Item,
@@ -149,30 +161,109 @@ impl Table {
         others: Vec<Item>,
         until: Instant,
     ) -> Result<Written, Error> {
-        let put = |item| Put::builder().table_name(&self.name).set_item(Some(item));
-        let first = put(first)
-            .condition_expression(condition)
-            .set_expression_attribute_values(Some(
-                values.map(|(name, value)| (name.to_owned(), value)).into(),
-            ))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let items = std::iter::once(first).chain(others.into_iter().map(put));
-        let items = items.map(|put| put.build().expect("a put with table and item is complete"));
-        let items = items.map(|put| TransactWriteItem::builder().put(put).build()).collect();
+        let mut first = self.putting(first, |put| put.condition_expression(condition));
+        if let Some(put) = first.put.as_mut() {
+            put.expression_attribute_values =
+                Some(values.map(|(name, value)| (name.to_owned(), value)).into());
+        }
+        let others = others.into_iter().map(|item| self.putting(item, |put| put));
+        let items = std::iter::once(first).chain(others).collect();
         let request = self.client.transact_write_items().set_transact_items(Some(items));
         let megabytes = || request.clone().customize().config_override(for_megabytes()).send();
-        match send("TransactWriteItems", until, megabytes).await? {
-            Ok(_) => Ok(Written::Applied(Item::new())),
-            Err(SdkError::ServiceError(error)) => match error.into_err() {
-                TransactWriteItemsError::TransactionCanceledException(cancelled) => cancelled
-                    .cancellation_reasons()
-                    .iter()
-                    .find(|reason| reason.code() == Some("ConditionalCheckFailed"))
-                    .map(|reason| Written::Refused(reason.item().cloned().unwrap_or_default()))
-                    .ok_or_else(|| unavailable("TransactWriteItems", cancelled)),
-                other => Err(unavailable("TransactWriteItems", other)),
-            },
-            Err(other) => Err(unavailable("TransactWriteItems", other)),
+        let sent = send("TransactWriteItems", until, megabytes).await?;
+        match transacted(sent)? {
+            Transacted::Applied => Ok(Written::Applied(Item::new())),
+            Transacted::Refused(standing) => {
+                Ok(Written::Refused(standing.into_iter().flatten().next().unwrap_or_default()))
+            }
+        }
+    }
+
+    /// Writes all of them or none. At most one write an item.
+    pub async fn transact(
+        &self,
+        writes: Vec<TransactWriteItem>,
+        until: Instant,
+    ) -> Result<Transacted, Error> {
+        let request = self.client.transact_write_items().set_transact_items(Some(writes));
+        transacted(send("TransactWriteItems", until, || request.clone().send()).await?)
+    }
+
+    /// A put that is part of a transaction, conditional if `describe` says so.
+    pub fn putting(
+        &self,
+        item: Item,
+        describe: impl FnOnce(PutBuilder) -> PutBuilder,
+    ) -> TransactWriteItem {
+        let put = describe(Put::builder().table_name(&self.name).set_item(Some(item)))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build()
+            .expect("a put with table and item is complete");
+        TransactWriteItem::builder().put(put).build()
+    }
+
+    /// An update that is part of a transaction. `describe` gives it its expression.
+    pub fn updating(
+        &self,
+        pk: &str,
+        sk: &str,
+        describe: impl FnOnce(UpdateBuilder) -> UpdateBuilder,
+    ) -> TransactWriteItem {
+        let update = describe(Update::builder().table_name(&self.name))
+            .key("pk", string(pk))
+            .key("sk", string(sk))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build()
+            .expect("an update with table, key and expression is complete");
+        TransactWriteItem::builder().update(update).build()
+    }
+
+    /// Reads the items of a partition in the order of their sort keys, as they are now, page by page.
+    pub async fn partition(&self, pk: &str, until: Instant) -> Result<Vec<Item>, Error> {
+        let mut items = Vec::new();
+        let mut start = None;
+        loop {
+            let request = self
+                .client
+                .query()
+                .table_name(&self.name)
+                .key_condition_expression("pk = :pk")
+                .expression_attribute_values(":pk", string(pk))
+                .consistent_read(true)
+                .set_exclusive_start_key(start);
+            let output = match send("Query", until, || request.clone().send()).await? {
+                Ok(output) => output,
+                Err(error) => return Err(unavailable("Query", error)),
+            };
+            items.extend(output.items.unwrap_or_default());
+            match output.last_evaluated_key {
+                Some(last) if !last.is_empty() => start = Some(last),
+                _ => return Ok(items),
+            }
+        }
+    }
+
+    /// The keys of up to `limit` items on one shard of the index of what is [due](crate::due), the longest due
+    /// first. An index lags behind its table by a moment.
+    pub async fn due(
+        &self,
+        shard: &str,
+        now_ms: i64,
+        limit: i32,
+        until: Instant,
+    ) -> Result<Vec<Item>, Error> {
+        let request = self
+            .client
+            .query()
+            .table_name(&self.name)
+            .index_name(crate::due::INDEX)
+            .key_condition_expression("due_shard = :shard AND due_at <= :now")
+            .expression_attribute_values(":shard", string(shard))
+            .expression_attribute_values(":now", number(now_ms))
+            .limit(limit);
+        match send("Query", until, || request.clone().send()).await? {
+            Ok(output) => Ok(output.items.unwrap_or_default()),
+            Err(error) => Err(unavailable("Query", error)),
         }
     }
 
@@ -241,6 +332,28 @@ impl Table {
     }
 }
 
+/// A transaction is refused by its conditions, and cancelled for other reasons besides.
+fn transacted(
+    sent: Result<TransactWriteItemsOutput, SdkError<TransactWriteItemsError>>,
+) -> Result<Transacted, Error> {
+    let unavailable = |error| unavailable("TransactWriteItems", error);
+    let error = match sent {
+        Ok(_) => return Ok(Transacted::Applied),
+        Err(error) => error,
+    };
+    let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.as_service_error()
+    else {
+        return Err(unavailable(error));
+    };
+    let is_refused = |reason: &CancellationReason| reason.code() == Some("ConditionalCheckFailed");
+    let reasons = cancelled.cancellation_reasons();
+    if !reasons.iter().any(is_refused) {
+        return Err(unavailable(error));
+    }
+    let standing = |reason| is_refused(reason).then(|| reason.item().cloned().unwrap_or_default());
+    Ok(Transacted::Refused(reasons.iter().map(standing).collect()))
+}
+
 /// Moving megabytes takes longer than moving a record.
 fn for_megabytes() -> aws_sdk_dynamodb::config::Builder {
     let timeouts = TimeoutConfig::builder()
@@ -304,7 +417,7 @@ fn is_conflict<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
 }
 
 /// Waits 0–20 ms, doubling with each attempt up to half a second; fails when that would be too late.
-async fn pause(attempt: u32, until: Instant, operation: &'static str) -> Result<(), Error> {
+pub(crate) async fn pause(attempt: u32, until: Instant, operation: &'static str) -> Result<(), Error> {
     let ceiling = Duration::from_millis(20 << attempt.min(5)).min(Duration::from_millis(500));
     let wake = Instant::now() + ceiling.mul_f64(random::fraction());
     if wake >= until {

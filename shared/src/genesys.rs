@@ -9,10 +9,13 @@
 
 mod settings;
 pub mod auth;
+mod api;
 pub mod data_actions;
+
 mod connection;
 mod retry;
 
+pub use api::{Attempt, Called, NotPerformed};
 pub use retry::RetryPolicy;
 pub use settings::{REGIONS, Settings, Surface};
 

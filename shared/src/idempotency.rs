@@ -26,16 +26,25 @@
 //! those, are kept in [memory](Memory).
 
 mod claims;
+mod account;
+mod writes;
+mod lapse;
 mod key;
 mod record;
 mod answer;
 mod memory;
 
 pub use answer::{Answer, Finished, MAX_OTHER_BYTES, MAX_TEXT_BYTES};
-pub use claims::{Claim, Claimed, Claims, Finish, Lost, Outcome, Repetition, Work};
+pub use account::Account;
+pub use claims::{
+    Begin, Begun, Claim, Claimed, Claims, Finish, Intent, Lost, Outcome, Repetition, Unresolved, Work,
+};
 pub use key::{BadKey, Key, Scope};
+pub use lapse::Lapsed;
 pub use memory::{Memory, Remembered};
 pub use record::Unreadable;
+
+use crate::audit;
 
 /// Why the protocol could not say what is the case.
 #[derive(Debug, thiserror::Error)]
@@ -46,4 +55,16 @@ pub enum Error {
     /// A record is not one of ours, or of a later version.
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
+    /// The trail that goes with a record cannot be read.
+    #[error(transparent)]
+    Trail(audit::Error),
+}
+
+impl From<audit::Error> for Error {
+    fn from(error: audit::Error) -> Self {
+        match error {
+            audit::Error::Store(error) => Self::Store(error),
+            audit::Error::Unreadable(_) => Self::Trail(error),
+        }
+    }
 }

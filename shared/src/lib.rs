@@ -16,5 +16,8 @@ pub mod canonical;
 pub mod webhook;
 
 pub mod dynamo;
+pub mod due;
+pub mod audit;
+pub mod outbox;
 pub mod idempotency;
 pub mod genesys;

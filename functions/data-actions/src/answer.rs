@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use shared::genesys::data_actions::NotPerformed;
+use shared::genesys::NotPerformed;
 use shared::idempotency::Answer;
 use shared::problem::{Kind, Problem};
 

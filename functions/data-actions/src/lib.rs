@@ -6,6 +6,7 @@
 mod settings;
 mod request;
 mod run;
+mod account;
 mod answer;
 
 use std::sync::Arc;
@@ -47,7 +48,7 @@ impl App {
     ) -> Result<Arc<Self>, StartError> {
         let settings = Settings::read(variables)?;
         let table = Table::connect(aws, settings.table_name.clone());
-        let claims = Claims::new(table, clock.clone(), settings.answer_lifetime);
+        let claims = Claims::new(table, clock.clone());
         let data_actions = DataActions::new(&settings.genesys, settings.route, aws, clock)?;
         Ok(Arc::new(Self { settings, claims, data_actions }))
     }

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use shared::genesys::auth;
-use shared::genesys::data_actions::{Attempt, NotPerformed};
+use shared::genesys::{Attempt, Called, NotPerformed, auth};
 use shared::idempotency::{
-    self, Answer, Claim, Claimed, Finish, Finished, Lost, Outcome, Remembered, Scope, Work,
+    self, Answer, Begin, Claim, Claimed, Finish, Finished, Lost, Outcome, Remembered, Scope, Work,
 };
 use shared::lambda::{Deadline, Invocation, Settled};
 use shared::telemetry::{Metric, chain, count, millis};
 use tokio::time::Instant;
 
 use crate::App;
+use crate::account::Witness;
 use crate::request::Request;
 
 /// How the call ended.
@@ -69,23 +69,33 @@ pub(crate) enum Stored {
 
 /// Runs a data action, unless it has run.
 pub(crate) async fn run(app: &App, request: &Request, invocation: &Invocation, deadline: Deadline) -> Run {
-    let started = Instant::now();
+    let scope = Scope {
+        operation: format!("data-action:{}", request.id.as_str()),
+        caller: invocation.caller.clone(),
+    };
+    let witness = Witness {
+        request,
+        invocation,
+        surface: app.settings.route.surface(),
+        key_hash: scope.hash(&request.key),
+        started: Instant::now(),
+    };
     let work = Work {
-        scope: Scope {
-            operation: format!("data-action:{}", request.id.as_str()),
-            caller: invocation.caller.clone(),
-        },
         key: request.key.clone(),
         fingerprint: request.fingerprint.clone(),
         repetition: app.settings.repetition(&request.id),
         lease: invocation.lease(app.settings.lease),
+        begin: Begin::Acting(Box::new(witness.lapsed())),
+        answer_lifetime: app.settings.answer_lifetime,
+        scope,
     };
-    let run = once(app, request, &work, deadline).await;
-    report(request, &work, &run, started);
+    let run = once(app, &witness, &work, deadline).await;
+    report(&witness, &run);
     run
 }
 
-async fn once(app: &App, request: &Request, work: &Work, deadline: Deadline) -> Run {
+async fn once(app: &App, witness: &Witness<'_>, work: &Work, deadline: Deadline) -> Run {
+    let request = witness.request;
     match app.claims.recall(work) {
         Some(Remembered::Finished(finished)) => return replayed(finished),
         Some(Remembered::KeyReused) => return Run::KeyReused,
@@ -101,11 +111,11 @@ async fn once(app: &App, request: &Request, work: &Work, deadline: Deadline) -> 
         Ok(Claimed::Lost(lost)) => return told(lost),
         Err(error) => return store_failed(&error),
     };
-    let attempt = app
+    let called = app
         .data_actions
         .execute(token, &request.id, &request.input, &work.key, work.repetition, deadline.act_by())
         .await;
-    record(app, &claim, attempt, deadline).await
+    record(app, witness, &claim, called, deadline).await
 }
 
 /// What has run needs no token to be answered.
@@ -120,7 +130,15 @@ async fn without_token(app: &App, work: &Work, error: &auth::Error, deadline: De
 
 /// Records how the attempt went. What is told is the truth even where it cannot be recorded; and where somebody
 /// else has finished the work in the meantime, it is what they finished with.
-async fn record(app: &App, claim: &Claim, attempt: Attempt, deadline: Deadline) -> Run {
+async fn record(
+    app: &App,
+    witness: &Witness<'_>,
+    claim: &Claim,
+    called: Called,
+    deadline: Deadline,
+) -> Run {
+    let account = witness.ended(&called);
+    let attempt = called.attempt;
     let finished;
     let outcome = match &attempt {
         Attempt::Answered(answer) => {
@@ -134,7 +152,7 @@ async fn record(app: &App, claim: &Claim, attempt: Attempt, deadline: Deadline) 
         Attempt::NotPerformed(reason) => Outcome::NotDone(because(*reason)),
         Attempt::Unclear(why) => Outcome::Unknown(why),
     };
-    let stored = match app.claims.finish(claim, outcome, deadline.answer_by()).await {
+    let stored = match app.claims.finish(claim, outcome, &account, deadline.answer_by()).await {
         Ok(Finish::Recorded) => Stored::Yes,
         Ok(Finish::Fenced(winner)) => {
             count(Metric::RunsFenced);
@@ -163,7 +181,7 @@ fn told(lost: Lost) -> Run {
         Lost::Finished(finished) => replayed(finished),
         Lost::InFlight(lease_left) => Run::InFlight(lease_left),
         Lost::KeyReused => Run::KeyReused,
-        Lost::Unknown => Run::OutcomeStillUnknown,
+        Lost::Unknown(_) => Run::OutcomeStillUnknown,
     }
 }
 
@@ -178,11 +196,11 @@ fn store_failed(error: &idempotency::Error) -> Run {
     tracing::error!(message = "the store could not be used", error = chain(error));
     match error {
         idempotency::Error::Store(_) => Run::StoreUnavailable,
-        idempotency::Error::Unreadable(_) => Run::Unreadable,
+        idempotency::Error::Unreadable(_) | idempotency::Error::Trail(_) => Run::Unreadable,
     }
 }
 
-fn because(reason: NotPerformed) -> &'static str {
+pub(crate) fn because(reason: NotPerformed) -> &'static str {
     match reason {
         NotPerformed::Unavailable => {
             "the upstream could not be reached, or is in trouble where a repeat is safe"
@@ -194,7 +212,7 @@ fn because(reason: NotPerformed) -> &'static str {
 }
 
 /// One line per decision.
-fn report(request: &Request, work: &Work, run: &Run, started: Instant) {
+fn report(witness: &Witness<'_>, run: &Run) {
     let (ended, metric) = match run {
         Run::Performed { stored: Stored::Yes, .. } => ("performed", Metric::RunsPerformed),
         Run::Performed { stored: Stored::No, .. } => ("performed, not recorded", Metric::RunsPerformed),
@@ -213,8 +231,8 @@ fn report(request: &Request, work: &Work, run: &Run, started: Instant) {
     tracing::info!(
         message = "data action",
         run = ended,
-        data_action.id = request.id.as_str(),
-        idempotency.key_hash = work.scope.hash(&work.key),
-        duration_ms = millis(started.elapsed()),
+        data_action.id = witness.request.id.as_str(),
+        idempotency.key_hash = witness.key_hash,
+        duration_ms = millis(witness.started.elapsed()),
     );
 }

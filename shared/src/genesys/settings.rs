@@ -37,6 +37,17 @@ pub enum Surface {
     Guide,
 }
 
+impl Surface {
+    /// Its name, as in `GENESYS_API`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Platform => "platform",
+            Self::Guide => "guide",
+        }
+    }
+}
+
 /// How to reach Genesys Cloud and how long to try.
 #[derive(Clone, Debug)]
 pub struct Settings {

@@ -2,38 +2,33 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
-use aws_sdk_dynamodb::types::ReturnValue;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::Error;
+use super::account::Account;
 use super::answer::{Answer, Finished, read_parts, write_parts};
 use super::key::{Key, Scope};
 use super::memory::{Memory, Remembered};
-use super::record::{Kept, Record, SORT_KEY, State, Unreadable, VERSION, partition_key};
+use super::record::{Kept, Record, SORT_KEY, State, Unreadable, partition_key};
+use super::writes::{self, UNCLEAR_LIFETIME, after};
+use crate::audit::{Appended, Head, Trails};
 use crate::clock::Clock;
-use crate::dynamo::{Item, Table, Written, binary, number, string};
+use crate::dynamo::{Item, Table, TransactWriteItem, Written};
 use crate::lambda::{Deadline, Lease};
 use crate::random;
 use crate::telemetry::chain;
 
-/// How long a key is kept whose work may have happened: as long as dead-letter queues keep what may repeat it.
-const UNCLEAR_LIFETIME: Duration = Duration::from_hours(14 * 24);
-
 /// How long withdrawing a claim may take: the caller waits for it, and the store is in trouble.
 const WITHDRAWAL: Duration = Duration::from_secs(1);
-
-/// What every record of a run that is over leaves behind, and a new claim must not inherit.
-const LEFTOVERS: &str = "finished_at, because, answer, answer_status, answer_type, answer_body, answer_bytes";
 
 /// The keys of one function.
 #[derive(Debug)]
 pub struct Claims {
-    table: Table,
+    pub(super) table: Table,
+    pub(super) trails: Trails,
+    pub(super) clock: Clock,
     memory: Memory,
-    clock: Clock,
-    answer_lifetime: Duration,
 }
 
 /// A piece of work that shall happen once.
@@ -49,6 +44,42 @@ pub struct Work {
     pub repetition: Repetition,
     /// How long the claim holds if its holder is never heard of again.
     pub lease: Lease,
+    /// How it begins.
+    pub begin: Begin,
+    /// How long the end of it is replayed.
+    pub answer_lifetime: Duration,
+}
+
+/// What a key's record says once it is claimed.
+#[derive(Clone, Debug)]
+pub enum Begin {
+    /// ACTING, because nothing lies between the claim and the act; and what shall be written if the holder is never
+    /// heard of again.
+    Acting(Box<Account>),
+    /// CLAIMED, because a look comes first. [`Claims::act`] says when the act begins.
+    Looking,
+}
+
+/// What is made durable before an act that a look precedes.
+#[derive(Clone, Copy, Debug)]
+pub struct Intent<'a> {
+    /// What shall be done.
+    pub account: &'a Account,
+    /// What shall be written if the holder is never heard of again.
+    pub if_lapsed: &'a Account,
+    /// What was seen before the act, for whoever must find out later whether it happened.
+    pub looked: &'a str,
+    /// How long the act may take.
+    pub lease: Lease,
+}
+
+/// What came of saying that the act begins.
+#[derive(Debug)]
+pub enum Begun {
+    /// It may begin; from here on it may have happened.
+    Acting(Claim),
+    /// Somebody else has taken the key over.
+    Fenced,
 }
 
 /// Whether an operation may be sent again after an unclear outcome.
@@ -63,7 +94,7 @@ pub enum Repetition {
 /// What came of trying to claim a key.
 #[derive(Debug)]
 pub enum Claimed {
-    /// The key is ours, and says that we act.
+    /// The key is ours.
     Won(Claim),
     /// It is not ours; why.
     Lost(Lost),
@@ -79,16 +110,28 @@ pub enum Lost {
     /// The key belongs to another request.
     KeyReused,
     /// The work may have happened.
-    Unknown,
+    Unknown(Unresolved),
+}
+
+/// Work that may have happened. Nobody may do it again; but whoever finds out what became of it may finish it.
+#[derive(Debug)]
+pub struct Unresolved {
+    /// The claim under which it may have happened.
+    pub claim: Claim,
+    /// What was seen before the act, if there was a look.
+    pub looked: Option<String>,
 }
 
 /// A key that is ours. Only its holder can finish it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
-    key_hash: String,
-    fingerprint: String,
-    owner: String,
-    epoch: u64,
+    pub(super) key_hash: String,
+    pub(super) fingerprint: String,
+    pub(super) owner: String,
+    pub(super) epoch: u64,
+    answer_lifetime: Duration,
+    /// Where the trail ended when the act began.
+    head: Option<Head>,
 }
 
 /// How the work ended.
@@ -123,10 +166,10 @@ pub enum Finish {
 }
 
 impl Claims {
-    /// The keys kept in `table`; a finished answer is replayed for `answer_lifetime`.
+    /// The keys kept in `table`.
     #[must_use]
-    pub fn new(table: Table, clock: Clock, answer_lifetime: Duration) -> Self {
-        Self { table, memory: Memory::default(), clock, answer_lifetime }
+    pub fn new(table: Table, clock: Clock) -> Self {
+        Self { trails: Trails::new(table.clone()), table, clock, memory: Memory::default() }
     }
 
     /// What this instance itself knows of the work, without asking the store.
@@ -135,15 +178,15 @@ impl Claims {
         self.memory.recall(&work.scope.hash(&work.key), &work.fingerprint, self.clock.now())
     }
 
-    /// Claims the key, to act at once: one request, won or lost.
+    /// Claims the key: one request, won or lost.
     pub async fn claim(&self, work: &Work, deadline: Deadline) -> Result<Claimed, Error> {
         let until = deadline.act_by();
         let key_hash = work.scope.hash(&work.key);
         let owner = random::token();
         let now = self.clock.now();
         let pk = partition_key(&key_hash);
-        let written =
-            self.table.update(&pk, SORT_KEY, until, |update| claiming(update, work, &owner, now)).await;
+        let claiming = |update| writes::claiming(update, &pk, work, &owner, now);
+        let written = self.table.update(&pk, SORT_KEY, until, claiming).await;
         let written = match written {
             Ok(written) => written,
             Err(error) => {
@@ -165,7 +208,7 @@ impl Claims {
                 record.epoch
             }
         };
-        Ok(Claimed::Won(Claim { key_hash, fingerprint: work.fingerprint.clone(), owner, epoch }))
+        Ok(Claimed::Won(Claim::of(work, key_hash, owner, epoch)))
     }
 
     /// Like [`claim`](Self::claim), but while somebody is at it, waits up to `patience` for what they find.
@@ -201,27 +244,50 @@ impl Claims {
         self.judge(work, &key_hash, record, now, until).await.map(Some)
     }
 
-    /// Records how the work ended, if the key is still ours. Large answers are written first.
-    pub async fn finish(&self, claim: &Claim, outcome: Outcome<'_>, until: Instant) -> Result<Finish, Error> {
+    /// Says, before the act, that it begins: one transaction with the intent on the trail.
+    pub async fn act(&self, claim: Claim, intent: Intent<'_>, until: Instant) -> Result<Begun, Error> {
         let pk = partition_key(&claim.key_hash);
         let now = self.clock.now();
-        let expires_at = self.expiry(&outcome, now);
+        let acting =
+            self.table.updating(&pk, SORT_KEY, |update| writes::acting(update, &pk, &claim, &intent, now));
+        match self.write(&claim, acting, intent.account, now, until).await? {
+            Appended::Applied(head) => Ok(Begun::Acting(Claim { head: Some(head), ..claim })),
+            Appended::Refused(_) => Ok(Begun::Fenced),
+        }
+    }
+
+    /// Records how the work ended, and the account of it, if the key is still ours. Large answers are written
+    /// first.
+    pub async fn finish(
+        &self,
+        claim: &Claim,
+        outcome: Outcome<'_>,
+        account: &Account,
+        until: Instant,
+    ) -> Result<Finish, Error> {
+        let pk = partition_key(&claim.key_hash);
+        let now = self.clock.now();
+        let lifetime = match outcome {
+            Outcome::Done(_) | Outcome::NotDone(_) => claim.answer_lifetime,
+            Outcome::Unknown(_) => UNCLEAR_LIFETIME,
+        };
+        let expires_at = after(now, lifetime).as_second();
         if let Outcome::Done(Finished::Answered(answer)) = &outcome
             && answer.is_large()
         {
             write_parts(&self.table, &pk, &claim.owner, &answer.body, expires_at, until).await?;
         }
-        let written = self
-            .table
-            .update(&pk, SORT_KEY, until, |update| finishing(update, claim, &outcome, now, expires_at))
-            .await?;
-        if let Written::Refused(standing) = written {
+        let finishing = self.table.updating(&pk, SORT_KEY, |update| {
+            writes::finishing(update, claim, &outcome, now, expires_at)
+        });
+        if let Appended::Refused(standing) = self.write(claim, finishing, account, now, until).await? {
+            let standing = standing.into_iter().next().flatten().unwrap_or_default();
             let record = if standing.is_empty() { None } else { Some(Record::read(&standing)?) };
-            // What we meant to write is there: an earlier try was applied, and its response lost.
-            let is_applied = record.as_ref().is_some_and(|record| {
+            // Somebody has written the same for us: the sweep, that it is unknown; or an earlier try of our own.
+            let is_said = record.as_ref().is_some_and(|record| {
                 record.owner == claim.owner && record.epoch == claim.epoch && outcome.is(&record.state)
             });
-            if !is_applied {
+            if !is_said {
                 return self.fenced(&claim.key_hash, record, until).await;
             }
         }
@@ -231,24 +297,27 @@ impl Claims {
         Ok(Finish::Recorded)
     }
 
+    /// A write to the key's record, in one transaction with the account of it.
+    pub(super) async fn write(
+        &self,
+        claim: &Claim,
+        record: TransactWriteItem,
+        account: &Account,
+        now: Timestamp,
+        until: Instant,
+    ) -> Result<Appended, Error> {
+        let notice = account.notice.as_ref().map(|notice| notice.putting(&self.table, now));
+        let writes = std::iter::once(record).chain(notice).collect();
+        let (trail, entry) = (&account.trail, &account.entry);
+        Ok(self.trails.append(trail, entry, now, claim.head.as_ref(), writes, until).await?)
+    }
+
     /// Takes back a claim of which nobody knows whether it was applied. Nothing was done under it, and left
     /// standing it would have to be taken for a call that may have happened. If this fails too, it is.
     async fn withdraw(&self, pk: &str, owner: &str, until: Instant) {
         let until = until.min(Instant::now() + WITHDRAWAL);
-        let withdrawn = self.table.update(pk, SORT_KEY, until, |update| {
-            update
-                .condition_expression("#owner = :owner AND #state = :acting")
-                .update_expression("SET #state = :free, because = :because")
-                .expression_attribute_names("#state", "state")
-                .expression_attribute_names("#owner", "owner")
-                .expression_attribute_values(":owner", string(owner))
-                .expression_attribute_values(":acting", string("ACTING"))
-                .expression_attribute_values(":free", string("FREE"))
-                .expression_attribute_values(
-                    ":because",
-                    string("the store did not say whether the claim was applied"),
-                )
-        });
+        let withdrawn =
+            self.table.update(pk, SORT_KEY, until, |update| writes::withdrawing(update, owner));
         if let Err(error) = withdrawn.await {
             tracing::warn!(message = "a claim could not be withdrawn", error = chain(&error));
         }
@@ -275,7 +344,10 @@ impl Claims {
                 Ok(Lost::Finished(finished))
             }
             (State::Acting | State::Claimed, Some(left)) => Ok(Lost::InFlight(Duration::from_millis(left))),
-            (State::Acting | State::Unknown, _) => Ok(Lost::Unknown),
+            (State::Acting | State::Unknown, _) => {
+                let claim = Claim::of(work, key_hash.to_owned(), record.owner, record.epoch);
+                Ok(Lost::Unknown(Unresolved { claim, looked: record.looked }))
+            }
             // Both are claimable, so they stand in nobody's way for longer than it takes to ask again.
             (State::Claimed | State::Free, _) => Ok(Lost::InFlight(Duration::ZERO)),
         }
@@ -329,17 +401,35 @@ impl Claims {
             }
         }
     }
+}
 
-    fn expiry(&self, outcome: &Outcome<'_>, now: Timestamp) -> i64 {
-        let lifetime = match outcome {
-            Outcome::Done(_) | Outcome::NotDone(_) => self.answer_lifetime,
-            Outcome::Unknown(_) => UNCLEAR_LIFETIME,
-        };
-        after(now, lifetime).as_second()
+impl Claim {
+    fn of(work: &Work, key_hash: String, owner: String, epoch: u64) -> Self {
+        let (fingerprint, answer_lifetime) = (work.fingerprint.clone(), work.answer_lifetime);
+        Self { key_hash, fingerprint, owner, epoch, answer_lifetime, head: None }
+    }
+
+    /// The claim that a record tells of.
+    pub(super) fn held(key_hash: String, record: &Record) -> Self {
+        let (fingerprint, owner) = (record.fingerprint.clone(), record.owner.clone());
+        Self {
+            key_hash,
+            fingerprint,
+            owner,
+            epoch: record.epoch,
+            answer_lifetime: UNCLEAR_LIFETIME,
+            head: None,
+        }
+    }
+
+    /// The hash that stands for its key, as in the log.
+    #[must_use]
+    pub fn key_hash(&self) -> &str {
+        &self.key_hash
     }
 }
 
-/// Whether a claim would win against `record`: what the condition of [`claiming`] says, said of a record.
+/// Whether a claim would win against `record`: what the condition of [`writes::claiming`] says, said of a record.
 fn is_claimable(record: &Record, work: &Work, now: Timestamp) -> bool {
     let is_expired = record.expires_at <= now.as_second();
     let is_lapsed = record.lease_until <= now.as_millisecond();
@@ -355,137 +445,7 @@ fn is_claimable(record: &Record, work: &Work, now: Timestamp) -> bool {
         }
 }
 
-/// The claim: its condition is the protocol's first half.
-fn claiming(
-    update: UpdateItemFluentBuilder,
-    work: &Work,
-    owner: &str,
-    now: Timestamp,
-) -> UpdateItemFluentBuilder {
-    let lapsed = "fingerprint = :fingerprint AND lease_until <= :now_ms AND #state";
-    let may_repeat = match work.repetition {
-        Repetition::Safe => {
-            format!(" OR ({lapsed} = :acting) OR (fingerprint = :fingerprint AND #state = :unknown)")
-        }
-        Repetition::Unsafe => String::new(),
-    };
-    let condition = format!(
-        "attribute_not_exists(pk) OR (v = :version AND (expires_at <= :now_s OR #state = :free \
-         OR ({lapsed} = :claimed){may_repeat}))"
-    );
-    let caller = if work.scope.caller.is_some() { ", caller = :caller" } else { "" };
-    let assignments = format!(
-        "SET v = :version, #state = :acting, #owner = :owner, epoch = if_not_exists(epoch, :zero) + :one, \
-         fingerprint = :fingerprint, lease_until = :lease_until, expires_at = :expires_at, \
-         claimed_at = :now_ms, operation_name = :operation, idempotency_key = :key, retry_safe = :safe{caller} \
-         REMOVE {LEFTOVERS}"
-    );
-    let is_safe = work.repetition == Repetition::Safe;
-    let mut update = update
-        .condition_expression(condition)
-        .update_expression(assignments)
-        .return_values(ReturnValue::UpdatedNew)
-        .expression_attribute_names("#state", "state")
-        .expression_attribute_names("#owner", "owner")
-        .expression_attribute_values(":version", number(VERSION))
-        .expression_attribute_values(":acting", string("ACTING"))
-        .expression_attribute_values(":claimed", string("CLAIMED"))
-        .expression_attribute_values(":free", string("FREE"))
-        .expression_attribute_values(":owner", string(owner))
-        .expression_attribute_values(":zero", number(0))
-        .expression_attribute_values(":one", number(1))
-        .expression_attribute_values(":fingerprint", string(&work.fingerprint))
-        .expression_attribute_values(
-            ":lease_until",
-            number(after(now, work.lease.from_now()).as_millisecond()),
-        )
-        .expression_attribute_values(":expires_at", number(after(now, UNCLEAR_LIFETIME).as_second()))
-        .expression_attribute_values(":now_ms", number(now.as_millisecond()))
-        .expression_attribute_values(":now_s", number(now.as_second()))
-        .expression_attribute_values(":operation", string(&work.scope.operation))
-        .expression_attribute_values(":key", string(work.key.as_str()))
-        .expression_attribute_values(":safe", aws_sdk_dynamodb::types::AttributeValue::Bool(is_safe));
-    if is_safe {
-        update = update.expression_attribute_values(":unknown", string("UNKNOWN"));
-    }
-    if let Some(caller) = &work.scope.caller {
-        update = update.expression_attribute_values(":caller", string(caller));
-    }
-    update
-}
-
-/// The end of a run, fenced: a state that is no longer under way belongs to the past.
-fn finishing(
-    update: UpdateItemFluentBuilder,
-    claim: &Claim,
-    outcome: &Outcome<'_>,
-    now: Timestamp,
-    expires_at: i64,
-) -> UpdateItemFluentBuilder {
-    let mut values = Item::from([
-        (":finished_at".to_owned(), number(now.as_millisecond())),
-        (":expires_at".to_owned(), number(expires_at)),
-    ]);
-    let mut assignments =
-        vec!["SET #state = :next, finished_at = :finished_at, expires_at = :expires_at".to_owned()];
-    let mut assign = |name: &str, value| {
-        assignments.push(format!("{name} = :{name}"));
-        values.insert(format!(":{name}"), value);
-    };
-    let next = match outcome {
-        Outcome::Done(Finished::Answered(answer)) => {
-            assign("answer_status", number(answer.status));
-            if let Some(content_type) = &answer.content_type {
-                assign("answer_type", string(content_type));
-            }
-            if answer.is_large() {
-                assign("answer", string("parts"));
-                assign("answer_bytes", number(answer.body.len() as u64));
-            } else {
-                assign("answer", string("inline"));
-                assign("answer_body", binary(&answer.body));
-            }
-            "DONE"
-        }
-        Outcome::Done(Finished::TooLarge) => {
-            assign("answer", string("too-large"));
-            "DONE"
-        }
-        Outcome::NotDone(because) => {
-            assign("because", string(because));
-            "FREE"
-        }
-        Outcome::Unknown(because) => {
-            assign("because", string(because));
-            "UNKNOWN"
-        }
-    };
-    // A run that ended as unknown may still be completed by its own holder, and by nobody else.
-    let under_way = match outcome {
-        Outcome::Unknown(_) => "#state IN (:claimed, :acting)",
-        Outcome::Done(_) | Outcome::NotDone(_) => {
-            values.insert(":unknown".to_owned(), string("UNKNOWN"));
-            "#state IN (:claimed, :acting, :unknown)"
-        }
-    };
-    values.insert(":next".to_owned(), string(next));
-    update
-        .condition_expression(format!("#owner = :owner AND epoch = :epoch AND {under_way}"))
-        .update_expression(assignments.join(", "))
-        .expression_attribute_names("#state", "state")
-        .expression_attribute_names("#owner", "owner")
-        .set_expression_attribute_values(Some(values))
-        .expression_attribute_values(":owner", string(&claim.owner))
-        .expression_attribute_values(":epoch", number(claim.epoch))
-        .expression_attribute_values(":claimed", string("CLAIMED"))
-        .expression_attribute_values(":acting", string("ACTING"))
-}
-
 /// How long to wait before asking again whether a run has ended: 50 ms, doubling up to half a second.
 fn poll_interval(attempt: u32) -> Duration {
     Duration::from_millis(50 << attempt.min(4)).min(Duration::from_millis(500))
-}
-
-fn after(now: Timestamp, time: Duration) -> Timestamp {
-    now.checked_add(time).unwrap_or(Timestamp::MAX)
 }

@@ -29,6 +29,8 @@ pub(super) struct Record {
     pub(super) lease_until: i64,
     /// Unix seconds.
     pub(super) expires_at: i64,
+    /// What was seen before the act, where there was a look.
+    pub(super) looked: Option<String>,
 }
 
 /// Where the work stands.
@@ -87,6 +89,7 @@ impl Record {
             fingerprint: text(item, "fingerprint")?.to_owned(),
             lease_until: number(item, "lease_until")?,
             expires_at: number(item, "expires_at")?,
+            looked: item.get("looked").map(|_| text(item, "looked").map(str::to_owned)).transpose()?,
         })
     }
 }
@@ -118,7 +121,7 @@ fn status(item: &Item) -> Result<u16, Unreadable> {
     (200..=499).contains(&status).then_some(status).ok_or_else(|| Unreadable::new("answer_status"))
 }
 
-fn text<'a>(item: &'a Item, name: &'static str) -> Result<&'a str, Unreadable> {
+pub(super) fn text<'a>(item: &'a Item, name: &'static str) -> Result<&'a str, Unreadable> {
     item.get(name)
         .and_then(|value| value.as_s().ok())
         .map(String::as_str)
