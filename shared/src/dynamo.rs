@@ -190,11 +190,7 @@ impl Table {
     }
 
     /// A put that is part of a transaction, conditional if `describe` says so.
-    pub fn putting(
-        &self,
-        item: Item,
-        describe: impl FnOnce(PutBuilder) -> PutBuilder,
-    ) -> TransactWriteItem {
+    pub fn putting(&self, item: Item, describe: impl FnOnce(PutBuilder) -> PutBuilder) -> TransactWriteItem {
         let put = describe(Put::builder().table_name(&self.name).set_item(Some(item)))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .build()

@@ -34,8 +34,8 @@ mod record;
 mod answer;
 mod memory;
 
-pub use answer::{Answer, Finished, MAX_OTHER_BYTES, MAX_TEXT_BYTES};
 pub use account::Account;
+pub use answer::{Answer, Finished, MAX_OTHER_BYTES, MAX_TEXT_BYTES};
 pub use claims::{
     Begin, Begun, Claim, Claimed, Claims, Finish, Intent, Lost, Outcome, Repetition, Unresolved, Work,
 };

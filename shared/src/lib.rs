@@ -19,5 +19,6 @@ pub mod dynamo;
 pub mod due;
 pub mod audit;
 pub mod outbox;
+pub mod events;
 pub mod idempotency;
 pub mod genesys;

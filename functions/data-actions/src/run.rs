@@ -130,13 +130,7 @@ async fn without_token(app: &App, work: &Work, error: &auth::Error, deadline: De
 
 /// Records how the attempt went. What is told is the truth even where it cannot be recorded; and where somebody
 /// else has finished the work in the meantime, it is what they finished with.
-async fn record(
-    app: &App,
-    witness: &Witness<'_>,
-    claim: &Claim,
-    called: Called,
-    deadline: Deadline,
-) -> Run {
+async fn record(app: &App, witness: &Witness<'_>, claim: &Claim, called: Called, deadline: Deadline) -> Run {
     let account = witness.ended(&called);
     let attempt = called.attempt;
     let finished;

@@ -8,15 +8,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use shared::canonical::digest;
 use shared::clock::Clock;
+use shared::due;
 use shared::dynamo::{self, AttributeValue, Item, PART_BYTES, Table, Written, binary, number, string};
+use shared::events::{PREFIX, SORT_KEY, VERSION, part_key};
 use shared::lambda::Invocation;
 use shared::random;
 use tokio::time::Instant;
 
 use crate::event::Event;
-
-/// The version of the layout of what is kept.
-const VERSION: u32 = 1;
 
 /// Which item may be overwritten: none, or one of ours that has expired and is only still there.
 const ABSENT_OR_EXPIRED: &str = "attribute_not_exists(pk) OR (v = :version AND expires_at <= :now)";
@@ -66,10 +65,14 @@ impl Store {
         invocation: &Invocation,
         until: Instant,
     ) -> Result<Kept, Error> {
-        let pk = format!("event#{}", digest(event.id.as_bytes()));
+        let pk = format!("{PREFIX}{}", digest(event.id.as_bytes()));
         let delivery = random::token();
         let body_hash = digest(body);
-        let mut item = self.head(&pk, "event", origin);
+        let mut item = self.head(&pk, SORT_KEY, origin);
+        // To be published, from now on; the relay takes it off the list.
+        let due = due::attributes(&pk, self.clock.now().as_millisecond());
+        item.extend(due.map(|(name, value)| (name.to_owned(), value)));
+        item.insert("attempts".to_owned(), number(0));
         item.insert("event_id".to_owned(), string(&event.id));
         item.insert("type".to_owned(), string(&event.kind));
         item.insert("delivery".to_owned(), string(&delivery));
@@ -157,12 +160,13 @@ impl Store {
     }
 }
 
-/// One part of a body: in a partition of its own, because one takes a megabyte of writes a second.
+/// One part of a body.
 fn beside(item: &Item, index: usize, part: AttributeValue) -> Item {
     let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).map_or("", String::as_str);
+    let (pk, sk) = part_key(text("pk"), text("sk"), index);
     [
-        ("pk", string(&format!("{}#{index:04}", text("pk")))),
-        ("sk", string(&format!("{}#{index:04}", text("sk")))),
+        ("pk", string(&pk)),
+        ("sk", string(&sk)),
         ("expires_at", item.get("expires_at").cloned().unwrap_or_else(|| number(0))),
         ("body", part),
     ]

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{Entry, Error, HEAD, Head, Trail, VERSION, sort_key, text};
 use crate::canonical::{canonical, digest};
-use crate::dynamo::{Item, PutBuilder, Table, Transacted, TransactWriteItem, number, pause, string};
+use crate::dynamo::{Item, PutBuilder, Table, TransactWriteItem, Transacted, number, pause, string};
 use crate::random;
 
 /// What came of appending.

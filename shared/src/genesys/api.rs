@@ -46,7 +46,15 @@ impl Call<'_> {
     /// A look: it changes nothing, so it may be repeated.
     pub(super) fn get(operation: &'static str, path: String) -> Self {
         let patience = Duration::from_secs(5);
-        Self { operation, method: Method::GET, path, body: None, key: None, repetition: Repetition::Safe, patience }
+        Self {
+            operation,
+            method: Method::GET,
+            path,
+            body: None,
+            key: None,
+            repetition: Repetition::Safe,
+            patience,
+        }
     }
 }
 

@@ -277,9 +277,9 @@ impl Claims {
         {
             write_parts(&self.table, &pk, &claim.owner, &answer.body, expires_at, until).await?;
         }
-        let finishing = self.table.updating(&pk, SORT_KEY, |update| {
-            writes::finishing(update, claim, &outcome, now, expires_at)
-        });
+        let finishing = self
+            .table
+            .updating(&pk, SORT_KEY, |update| writes::finishing(update, claim, &outcome, now, expires_at));
         if let Appended::Refused(standing) = self.write(claim, finishing, account, now, until).await? {
             let standing = standing.into_iter().next().flatten().unwrap_or_default();
             let record = if standing.is_empty() { None } else { Some(Record::read(&standing)?) };
@@ -316,8 +316,7 @@ impl Claims {
     /// standing it would have to be taken for a call that may have happened. If this fails too, it is.
     async fn withdraw(&self, pk: &str, owner: &str, until: Instant) {
         let until = until.min(Instant::now() + WITHDRAWAL);
-        let withdrawn =
-            self.table.update(pk, SORT_KEY, until, |update| writes::withdrawing(update, owner));
+        let withdrawn = self.table.update(pk, SORT_KEY, until, |update| writes::withdrawing(update, owner));
         if let Err(error) = withdrawn.await {
             tracing::warn!(message = "a claim could not be withdrawn", error = chain(&error));
         }

@@ -16,7 +16,8 @@ use crate::dynamo::{AttributeValue, Item, UpdateBuilder, binary, number, string}
 pub(super) const UNCLEAR_LIFETIME: Duration = Duration::from_hours(14 * 24);
 
 /// What every record of a run that is over leaves behind, and a new claim must not inherit.
-const LEFTOVERS: &str = "finished_at, because, looked, answer, answer_status, answer_type, answer_body, answer_bytes";
+const LEFTOVERS: &str =
+    "finished_at, because, looked, answer, answer_status, answer_type, answer_body, answer_bytes";
 
 /// What a record under way has, and one that is over must not keep: its place on the list of what is due, and what
 /// would be written if its holder were never heard of again.
@@ -49,7 +50,8 @@ pub(super) fn claiming(
         "epoch = if_not_exists(epoch, :zero) + :one".to_owned(),
     ];
     if is_safe {
-        condition += &format!(" OR ({lapsed} = :acting) OR (fingerprint = :fingerprint AND #state = :unknown)");
+        condition +=
+            &format!(" OR ({lapsed} = :acting) OR (fingerprint = :fingerprint AND #state = :unknown)");
         values.set("acting", string("ACTING"));
         values.set("unknown", string("UNKNOWN"));
     }

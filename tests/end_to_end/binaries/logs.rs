@@ -93,7 +93,7 @@ async fn every_line_of_data_actions_is_json_and_every_decision_a_metric() {
     for name in ["RunsPerformed", "KeysReused", "OutcomeUnknown", "StoreUnavailable", "UpstreamLatency"] {
         assert!(names.iter().any(|it| it == name), "{name}: {names:?}");
     }
-    let attempt = lines.iter().find(|line| line["message"] == "data action attempted").unwrap();
+    let attempt = lines.iter().find(|line| line["message"] == "Genesys Cloud called").unwrap();
     assert!(attempt["genesys.correlation_id"].is_string(), "{attempt}");
     assert!(attempt["aws.request_id"].is_string(), "{attempt}");
 }

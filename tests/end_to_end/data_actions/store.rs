@@ -147,7 +147,7 @@ async fn a_write_that_meets_a_transaction_is_tried_again() {
         world.store.fault_times("UpdateItem", StoreFault::Conflict, 4);
 
         let (response, ()) = while_stalled(&world, world.invoke("a", &KEY, "{}"), async {
-            world.store.fault_times("UpdateItem", StoreFault::Conflict, 4);
+            world.store.fault_times("TransactWriteItems", StoreFault::Conflict, 4);
         })
         .await;
 
@@ -199,7 +199,7 @@ async fn an_answer_that_was_not_recorded_is_unknown_after_the_lease_and_never_re
     let world = world(Surface::Platform).await;
     world.genesys.fault(Operation::ExecuteDataAction, Fault::stall_before_effect());
     while_stalled(&world, world.invoke("a", &KEY, "{}"), async {
-        world.store.fault_times("UpdateItem", StoreFault::Throttle, 4);
+        world.store.fault_times("TransactWriteItems", StoreFault::Throttle, 4);
     })
     .await;
 
