@@ -8,14 +8,17 @@
 //! safe.
 
 mod settings;
+mod ids;
 pub mod auth;
 mod api;
 pub mod data_actions;
+pub mod conversations;
 
 mod connection;
 mod retry;
 
 pub use api::{Attempt, Called, NotPerformed};
+pub use ids::{BadId, ConversationId, DataActionId, Id, ParticipantId, QueueId, UserId};
 pub use retry::RetryPolicy;
 pub use settings::{REGIONS, Settings, Surface};
 
@@ -42,27 +45,4 @@ pub fn http_client() -> Result<reqwest::Client, reqwest::Error> {
         .referer(false)
         .user_agent(concat!("patchbay/", env!("CARGO_PKG_VERSION")))
         .build()
-}
-
-/// An id that Genesys Cloud gave out: opaque, and safe to put into a path.
-///
-/// 1–128 of `A–Z a–z 0–9 . _ ~ -`, never `.` or `..`.
-fn is_opaque_id(text: &str) -> bool {
-    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'~' | b'-');
-    (1..=128).contains(&text.len()) && text.bytes().all(is_allowed) && !matches!(text, "." | "..")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_are_opaque_but_never_a_way_up() {
-        for good in ["custom_-_f3a1", "0", "a.b~c", &"x".repeat(128)] {
-            assert!(is_opaque_id(good), "{good}");
-        }
-        for bad in ["", ".", "..", "a/b", "a%2Fb", "a b", "é", "a?b", &"x".repeat(129)] {
-            assert!(!is_opaque_id(bad), "{bad}");
-        }
-    }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use http::{HeaderMap, header};
 use serde_json::value::RawValue;
 use shared::canonical::{canonical, digest, raw};
-use shared::genesys::Surface;
-use shared::genesys::data_actions::{DataActionId, Route};
+use shared::genesys::data_actions::Route;
+use shared::genesys::{DataActionId, Surface};
 use shared::idempotency::Key;
 use shared::problem::{Kind, Problem};
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use shared::config::{self, A_YEAR, Reader, Variables, bytes, list, one_of, seconds, text};
-use shared::genesys::data_actions::{DataActionId, Route};
-use shared::genesys::{self, Surface};
+use shared::genesys::data_actions::Route;
+use shared::genesys::{self, DataActionId, Surface};
 use shared::idempotency::Repetition;
 use shared::telemetry;
 

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::api::{Api, Call, Called};
 use super::auth::{self, Token};
-use super::is_opaque_id;
+use super::ids::DataActionId;
 use super::settings::{Settings, Surface};
 use crate::clock::Clock;
 use crate::idempotency::{Key, Repetition};
@@ -66,28 +66,6 @@ impl DataActions {
     }
 }
 
-/// A data action's id: opaque, such as `custom_-_` and a UUID.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DataActionId(String);
-
-impl DataActionId {
-    /// Parses an id, so that it can reach a path.
-    pub fn parse(text: &str) -> Result<Self, BadId> {
-        if is_opaque_id(text) { Ok(Self(text.to_owned())) } else { Err(BadId) }
-    }
-
-    /// The id's text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-/// Why a text is no id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must be 1 to 128 letters, digits, dots, underscores, tildes or hyphens")]
-pub struct BadId;
-
 /// Which of the published and the guides' routes executes an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
@@ -110,7 +88,7 @@ impl Route {
     }
 
     fn path(self, id: &DataActionId) -> String {
-        let DataActionId(id) = id;
+        let id = id.as_str();
         match self {
             Self::Platform => format!("/api/v2/integrations/actions/{id}/execute"),
             Self::GuideExecute => format!("/api/v2/integrations/dataactions/{id}/execute"),
