@@ -179,6 +179,13 @@ pub fn base_url(value: &str) -> Result<String, String> {
     Ok(url.as_str().trim_end_matches('/').to_owned())
 }
 
+/// Any `http` or `https` URL.
+pub fn http_url(value: &str) -> Result<String, String> {
+    let url = reqwest::Url::parse(value).map_err(|fault| format!("must be a URL ({fault})"))?;
+    let is_http = matches!(url.scheme(), "http" | "https");
+    if is_http { Ok(value.to_owned()) } else { Err("must be an http or https URL".to_owned()) }
+}
+
 /// Entries separated by commas; blanks around them are dropped, an empty one is a fault.
 pub fn list(value: &str) -> Result<Vec<String>, String> {
     let entries: Vec<String> = value.split(',').map(|entry| entry.trim().to_owned()).collect();

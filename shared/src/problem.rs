@@ -9,12 +9,16 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
+/// How long a caller is asked to wait when nobody knows better.
+pub const USUAL_PATIENCE: Duration = Duration::from_secs(5);
+
 /// A refusal, ready to be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     kind: Kind,
     detail: String,
     idempotency_key: Option<String>,
+    upstream_code: Option<String>,
     retry_after: Duration,
 }
 
@@ -29,6 +33,18 @@ pub enum Kind {
     NotFound,
     /// The route exists, with another method.
     MethodNotAllowed,
+    /// The queue or user does not exist.
+    DestinationNotFound,
+    /// The conversation does not exist.
+    ConversationNotFound,
+    /// The conversation is in a transfer, or nobody is connected who could be transferred.
+    ConversationConflict,
+    /// The destination is closed, or nobody can answer there.
+    DestinationUnavailable,
+    /// Genesys Cloud refused the transfer for another reason.
+    TransferRefused,
+    /// The API surface cannot do what was asked.
+    Unsupported,
     /// The same key is being worked on now.
     InProgress,
     /// The call may have happened and is not sent again: told to the caller whose call it was.
@@ -57,7 +73,13 @@ impl Problem {
     /// A problem of this kind. `detail` is one sentence for the caller.
     #[must_use]
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), idempotency_key: None, retry_after: Duration::from_secs(1) }
+        Self {
+            kind,
+            detail: detail.into(),
+            idempotency_key: None,
+            upstream_code: None,
+            retry_after: Duration::from_secs(1),
+        }
     }
 
     /// Names the idempotency key that the request ran under.
@@ -67,12 +89,25 @@ impl Problem {
         self
     }
 
+    /// Names Genesys Cloud's own code for it.
+    #[must_use]
+    pub fn with_upstream_code(mut self, code: &str) -> Self {
+        self.upstream_code = Some(code.to_owned());
+        self
+    }
+
     /// How long the caller should wait; rounded up to whole seconds, at least one. Shown only for kinds that a
     /// wait can help.
     #[must_use]
     pub fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = wait;
         self
+    }
+
+    /// Asks for the usual patience, or less if what stands in the way is gone sooner.
+    #[must_use]
+    pub fn retry_after_at_most(self, wait: Duration) -> Self {
+        self.retry_after(wait.min(USUAL_PATIENCE))
     }
 
     /// Its kind.
@@ -100,6 +135,9 @@ impl Problem {
         if let Some(key) = &self.idempotency_key {
             document["idempotencyKey"] = json!(key);
         }
+        if let Some(code) = &self.upstream_code {
+            document["upstreamCode"] = json!(code);
+        }
         document
     }
 }
@@ -113,6 +151,12 @@ impl Kind {
             Self::Unauthenticated => "unauthenticated",
             Self::NotFound => "not-found",
             Self::MethodNotAllowed => "method-not-allowed",
+            Self::DestinationNotFound => "destination-not-found",
+            Self::ConversationNotFound => "conversation-not-found",
+            Self::ConversationConflict => "conversation-conflict",
+            Self::DestinationUnavailable => "destination-unavailable",
+            Self::TransferRefused => "transfer-refused",
+            Self::Unsupported => "unsupported",
             Self::InProgress => "in-progress",
             Self::OutcomeUnknown | Self::OutcomeStillUnknown => "outcome-unknown",
             Self::PayloadTooLarge => "payload-too-large",
@@ -132,12 +176,15 @@ impl Kind {
         match self {
             Self::InvalidRequest => StatusCode::BAD_REQUEST,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
-            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::DestinationNotFound | Self::ConversationNotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::InProgress | Self::OutcomeStillUnknown => StatusCode::CONFLICT,
+            Self::InProgress
+            | Self::OutcomeStillUnknown
+            | Self::ConversationConflict
+            | Self::DestinationUnavailable => StatusCode::CONFLICT,
             Self::OutcomeUnknown => StatusCode::GATEWAY_TIMEOUT,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::KeyReused | Self::TransferRefused | Self::Unsupported => StatusCode::UNPROCESSABLE_ENTITY,
             Self::AnswerTooLarge | Self::UpstreamRejected | Self::UpstreamUnavailable => {
                 StatusCode::BAD_GATEWAY
             }
@@ -159,6 +206,12 @@ impl Kind {
             | Self::Unauthenticated
             | Self::NotFound
             | Self::MethodNotAllowed
+            | Self::DestinationNotFound
+            | Self::ConversationNotFound
+            | Self::ConversationConflict
+            | Self::DestinationUnavailable
+            | Self::TransferRefused
+            | Self::Unsupported
             | Self::OutcomeUnknown
             | Self::OutcomeStillUnknown
             | Self::PayloadTooLarge
@@ -181,6 +234,12 @@ impl Kind {
             Self::Unauthenticated => "The request is not authenticated",
             Self::NotFound => "There is nothing here",
             Self::MethodNotAllowed => "The method is not allowed here",
+            Self::DestinationNotFound => "The destination does not exist",
+            Self::ConversationNotFound => "The conversation does not exist",
+            Self::ConversationConflict => "The conversation cannot be transferred now",
+            Self::DestinationUnavailable => "Nobody can answer at the destination",
+            Self::TransferRefused => "Genesys Cloud refused the transfer",
+            Self::Unsupported => "The API surface cannot do this",
             Self::InProgress => "The same request is being worked on",
             Self::OutcomeUnknown | Self::OutcomeStillUnknown => "The outcome is unknown",
             Self::PayloadTooLarge => "The request is too large",

@@ -27,7 +27,7 @@ const NAMESPACE: &str = "Patchbay";
 const METRICS: &str = "patchbay::metrics";
 
 /// What our own crates' targets begin with.
-const OURS: [&str; 4] = ["patchbay", "shared", "webhook_intake", "data_actions"];
+const OURS: [&str; 6] = ["patchbay", "shared", "webhook_intake", "data_actions", "transfers", "relay"];
 
 /// Sends logs of at least `level`, and every metric, to standard output.
 ///
@@ -104,6 +104,8 @@ pub enum Metric {
     RecordsUnreadable,
     /// A run ended with its key free again: nothing happened, or what may have happened may be repeated.
     RunsNotPerformed,
+    /// What was asked for cannot be done, and its key is free.
+    RunsRefused,
     /// A run's end could not be recorded; its key stays taken.
     OutcomesNotStored,
     /// Genesys Cloud answered 429.
@@ -120,6 +122,11 @@ pub fn count(metric: Metric) {
 /// Records how long the upstream took to answer.
 pub fn upstream_latency(latency: Duration) {
     emit("UpstreamLatency", latency.as_secs_f64() * 1000.0, "Milliseconds");
+}
+
+/// Records how long a transfer took, from the request to its outcome.
+pub fn transfer_latency(latency: Duration) {
+    emit("TransferLatency", latency.as_secs_f64() * 1000.0, "Milliseconds");
 }
 
 /// An error and everything beneath it, in one line: errors are logged once, where they are handled.

@@ -8,7 +8,6 @@ use shared::telemetry::millis;
 use tokio::time::Instant;
 
 use crate::request::Request;
-use crate::run::because;
 
 /// What there is to know about a run while it goes on.
 #[derive(Debug)]
@@ -27,7 +26,7 @@ impl Witness<'_> {
         let (action, status, reason) = match &called.attempt {
             Attempt::Answered(answer) => ("data-action-performed", Some(answer.status), None),
             Attempt::TooLarge => ("data-action-performed", None, Some("its answer is too large to be kept")),
-            Attempt::NotPerformed(reason) => ("data-action-not-performed", None, Some(because(*reason))),
+            Attempt::NotPerformed(reason) => ("data-action-not-performed", None, Some(reason.because())),
             Attempt::Unclear(why) => ("data-action-unknown", None, Some(*why)),
         };
         let entry = self.entry(action).with("upstreamStatus", status).with("reason", reason);

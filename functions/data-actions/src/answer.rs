@@ -7,11 +7,9 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use shared::genesys::NotPerformed;
 use shared::idempotency::Answer;
 use shared::problem::{Kind, Problem};
 
-use crate::DEFAULT_RETRY_AFTER;
 use crate::request::Request;
 use crate::run::{Run, Stored};
 
@@ -49,7 +47,7 @@ fn given(request: &Request, run: Run) -> Result<Given, Problem> {
             "The action ran, and its answer is too large to be returned. It will not be run again.",
         ),
         Run::InFlight(lease_left) => refused(Kind::InProgress, "The same request is being worked on.")
-            .map_err(|problem: Problem| problem.retry_after(lease_left.min(DEFAULT_RETRY_AFTER))),
+            .map_err(|problem: Problem| problem.retry_after_at_most(lease_left)),
         Run::KeyReused => refused(Kind::KeyReused, "This idempotency key was used for another request."),
         Run::OutcomeUnknown => refused(
             Kind::OutcomeUnknown,
@@ -59,7 +57,7 @@ fn given(request: &Request, run: Run) -> Result<Given, Problem> {
             Kind::OutcomeStillUnknown,
             "An earlier call with this key may or may not have run. It will not be sent again.",
         ),
-        Run::NotPerformed(reason) => Err(not_performed(reason).with_key(request.key.as_str())),
+        Run::NotPerformed(reason) => Err(reason.problem().with_key(request.key.as_str())),
         Run::StoreUnavailable => {
             refused(Kind::StoreUnavailable, "The store could not be used. Nothing was done; try again.")
         }
@@ -67,28 +65,6 @@ fn given(request: &Request, run: Run) -> Result<Given, Problem> {
             Kind::InternalError,
             "What is on record for this idempotency key cannot be read. Nothing was done.",
         ),
-    }
-}
-
-fn not_performed(reason: NotPerformed) -> Problem {
-    match reason {
-        NotPerformed::Unavailable => Problem::new(
-            Kind::UpstreamUnavailable,
-            "Genesys Cloud, or what it takes to call it, could not be reached or is in trouble. Try again.",
-        )
-        .retry_after(DEFAULT_RETRY_AFTER),
-        NotPerformed::Rejected => {
-            Problem::new(Kind::UpstreamRejected, "Genesys Cloud refused our credentials or permissions.")
-        }
-        NotPerformed::Redirected => Problem::new(
-            Kind::UpstreamRejected,
-            "Genesys Cloud redirected the call, and redirects are not followed.",
-        ),
-        NotPerformed::RateLimited { retry_after } => Problem::new(
-            Kind::UpstreamRateLimited,
-            "Genesys Cloud limits the rate of calls. The action did not run; try again later.",
-        )
-        .retry_after(retry_after.unwrap_or(DEFAULT_RETRY_AFTER)),
     }
 }
 

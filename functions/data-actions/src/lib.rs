@@ -133,6 +133,3 @@ fn direct_deadline(invocation: &Invocation) -> Deadline {
 
 /// How long a direct invocation may take if Lambda does not say: as long as a data action may.
 const DIRECT_LIMIT: Duration = Duration::from_mins(1);
-
-/// How long a caller is asked to wait when nobody knows better.
-const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);

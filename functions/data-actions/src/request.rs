@@ -1,15 +1,15 @@
 //! Requests, parsed at the door: from here on, everything is what it says it is.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use http::{HeaderMap, header};
+use http::HeaderMap;
 use serde_json::value::RawValue;
 use shared::canonical::{canonical, digest, raw};
 use shared::genesys::data_actions::Route;
 use shared::genesys::{DataActionId, Surface};
 use shared::idempotency::Key;
-use shared::problem::{Kind, Problem};
+use shared::problem::Problem;
+use shared::request::{Members, invalid, key_header, preferred_wait};
 
 /// One invocation of a data action.
 #[derive(Debug)]
@@ -44,19 +44,13 @@ impl Request {
     /// As a direct invocation or an SQS message: everything is a member of one object.
     pub(crate) fn from_direct(payload: &[u8], route: Route) -> Result<Self, Problem> {
         let text = std::str::from_utf8(payload).map_err(|_| invalid("The payload is not UTF-8 text."))?;
-        canonical(text).map_err(|fault| invalid(format!("The payload {fault}.")))?;
-        let members: BTreeMap<String, &RawValue> =
-            serde_json::from_str(text).map_err(|_| invalid("The payload is not a JSON object."))?;
-        let id = string(&members, &["dataActionId", "data_action_id"])?;
+        let members = Members::parse(text, "The payload")?;
+        let id = members.string(&["dataActionId", "data_action_id"])?;
         let id = id.ok_or_else(|| invalid("dataActionId is missing."))?;
         let id = DataActionId::parse(&id).map_err(|fault| invalid(format!("dataActionId {fault}.")))?;
-        let input = member(&members, &["input", "payload", "input_payload"])?;
+        let input = members.raw(&["input", "payload", "input_payload"])?;
         let input = input.ok_or_else(|| invalid("input is missing."))?;
-        let key = string(&members, &["idempotencyKey", "idempotency_key"])?
-            .map(|key| Key::parse(&key).map_err(|fault| invalid(format!("idempotencyKey {fault}."))))
-            .transpose()?;
-        let wait = member(&members, &["waitSeconds"])?.filter(|wait| wait.get() != "null");
-        let wait = wait.map(wait_seconds).transpose()?.unwrap_or_default();
+        let (key, wait) = (members.key()?, members.wait()?);
         let canonical = canonical(input.get()).map_err(|fault| invalid(format!("input {fault}.")))?;
         Self::new(id, input.to_owned(), &canonical, key, wait, route)
     }
@@ -79,73 +73,9 @@ impl Request {
     }
 }
 
-fn key_header(headers: &HeaderMap) -> Result<Option<Key>, Problem> {
-    let mut values = headers.get_all("idempotency-key").iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    if values.next().is_some() {
-        return Err(invalid("Idempotency-Key is given more than once."));
-    }
-    let key = value.to_str().ok().and_then(|value| Key::parse_header(value.trim()).ok());
-    key.map(Some).ok_or_else(|| invalid(format!("Idempotency-Key {}.", shared::idempotency::BadKey)))
-}
-
-/// `Prefer: wait=N` (RFC 7240). A preference that cannot be understood is ignored, as that standard wants.
-fn preferred_wait(headers: &HeaderMap) -> Duration {
-    headers
-        .get_all(header::HeaderName::from_static("prefer"))
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(|preference| preference.split(';').next().unwrap_or_default())
-        .filter_map(|preference| preference.split_once('='))
-        .find(|(name, _)| name.trim().eq_ignore_ascii_case("wait"))
-        .and_then(|(_, seconds)| seconds.trim().trim_matches('"').parse().ok())
-        .map_or(Duration::ZERO, Duration::from_secs)
-}
-
-/// The member that goes by one of `names`; the first of them is the one we speak of.
-fn member<'a>(
-    members: &BTreeMap<String, &'a RawValue>,
-    names: &[&str],
-) -> Result<Option<&'a RawValue>, Problem> {
-    let mut found = names.iter().filter_map(|name| members.get(*name));
-    let member = found.next().copied();
-    if found.next().is_some() {
-        return Err(invalid(format!("{} is given more than once, under its different names.", names[0])));
-    }
-    Ok(member)
-}
-
-/// A member that is a string. `null` counts as absent: that is how workflows pass on what they do not have.
-fn string(members: &BTreeMap<String, &RawValue>, names: &[&str]) -> Result<Option<String>, Problem> {
-    let Some(value) = member(members, names)?.filter(|value| value.get() != "null") else { return Ok(None) };
-    serde_json::from_str(value.get())
-        .map(Some)
-        .map_err(|_| invalid(format!("{} must be a string.", names[0])))
-}
-
-fn wait_seconds(value: &RawValue) -> Result<Duration, Problem> {
-    let seconds: Option<f64> = serde_json::from_str(value.get()).ok();
-    let wait = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    wait.ok_or_else(|| invalid("waitSeconds must be a number of seconds, 0 or more."))
-}
-
-fn invalid(detail: impl Into<String>) -> Problem {
-    Problem::new(Kind::InvalidRequest, detail)
-}
-
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
-
-    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-        let pair = |(name, value): &(&'static str, &str)| {
-            (header::HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
-        };
-        pairs.iter().map(pair).collect()
-    }
 
     fn direct(json: &str) -> Result<Request, String> {
         Request::from_direct(json.as_bytes(), Route::Platform).map_err(|problem| problem.detail().to_owned())
@@ -195,21 +125,5 @@ mod tests {
             let detail = direct(json).unwrap_err();
             assert!(detail.contains(named), "{json}: {detail}");
         }
-    }
-
-    #[test]
-    fn two_key_headers_are_one_too_many() {
-        let two = headers(&[("idempotency-key", "a"), ("idempotency-key", "a")]);
-        assert!(Request::from_http("a", &two, b"{}", Route::Platform).is_err());
-    }
-
-    #[test]
-    fn a_preferred_wait_is_found_among_other_preferences() {
-        let wait = |value| preferred_wait(&headers(&[("prefer", value)])).as_secs();
-        assert_eq!(wait("wait=10"), 10);
-        assert_eq!(wait("respond-async, Wait = 3; foo"), 3);
-        assert_eq!(wait("foo; wait=3"), 0, "a parameter of another preference");
-        assert_eq!(wait("wait=soon"), 0);
-        assert_eq!(wait("return=minimal"), 0);
     }
 }

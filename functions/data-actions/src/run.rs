@@ -143,7 +143,7 @@ async fn record(app: &App, witness: &Witness<'_>, claim: &Claim, called: Called,
             finished = Finished::TooLarge;
             Outcome::Done(&finished)
         }
-        Attempt::NotPerformed(reason) => Outcome::NotDone(because(*reason)),
+        Attempt::NotPerformed(reason) => Outcome::NotDone(reason.because()),
         Attempt::Unclear(why) => Outcome::Unknown(why),
     };
     let stored = match app.claims.finish(claim, outcome, &account, deadline.answer_by()).await {
@@ -194,17 +194,6 @@ fn store_failed(error: &idempotency::Error) -> Run {
     }
 }
 
-pub(crate) fn because(reason: NotPerformed) -> &'static str {
-    match reason {
-        NotPerformed::Unavailable => {
-            "the upstream could not be reached, or is in trouble where a repeat is safe"
-        }
-        NotPerformed::Rejected => "the upstream refused us",
-        NotPerformed::Redirected => "the upstream redirected us",
-        NotPerformed::RateLimited { .. } => "the upstream asked for patience",
-    }
-}
-
 /// One line per decision.
 fn report(witness: &Witness<'_>, run: &Run) {
     let (ended, metric) = match run {
@@ -217,7 +206,7 @@ fn report(witness: &Witness<'_>, run: &Run) {
         Run::KeyReused => ("key reused", Metric::KeysReused),
         Run::OutcomeUnknown => ("outcome unknown", Metric::OutcomeUnknown),
         Run::OutcomeStillUnknown => ("outcome still unknown", Metric::OutcomeStillUnknown),
-        Run::NotPerformed(reason) => (because(*reason), Metric::RunsNotPerformed),
+        Run::NotPerformed(reason) => (reason.because(), Metric::RunsNotPerformed),
         Run::StoreUnavailable => ("store unavailable", Metric::StoreUnavailable),
         Run::Unreadable => ("record unreadable", Metric::RecordsUnreadable),
     };

@@ -13,6 +13,7 @@ use super::retry::{self, RetryPolicy};
 use super::settings::{Settings, Surface};
 use crate::clock::Clock;
 use crate::idempotency::{Answer, Key, MAX_TEXT_BYTES, Repetition};
+use crate::problem::{Kind, Problem, USUAL_PATIENCE};
 use crate::telemetry::{self, Metric, chain, millis};
 
 /// The API of one Genesys Cloud organisation.
@@ -94,6 +95,43 @@ pub enum NotPerformed {
         /// For how long, if it said so.
         retry_after: Option<Duration>,
     },
+}
+
+impl NotPerformed {
+    /// What the caller is told.
+    #[must_use]
+    pub fn problem(self) -> Problem {
+        match self {
+            Self::Unavailable => Problem::new(
+                Kind::UpstreamUnavailable,
+                "Genesys Cloud, or what it takes to call it, could not be reached or is in trouble. Try again.",
+            )
+            .retry_after(USUAL_PATIENCE),
+            Self::Rejected => {
+                Problem::new(Kind::UpstreamRejected, "Genesys Cloud refused our credentials or permissions.")
+            }
+            Self::Redirected => Problem::new(
+                Kind::UpstreamRejected,
+                "Genesys Cloud redirected the call, and redirects are not followed.",
+            ),
+            Self::RateLimited { retry_after } => Problem::new(
+                Kind::UpstreamRateLimited,
+                "Genesys Cloud limits the rate of calls. Nothing was done; try again later.",
+            )
+            .retry_after(retry_after.unwrap_or(USUAL_PATIENCE)),
+        }
+    }
+
+    /// Why it did not happen, for the record and the log.
+    #[must_use]
+    pub fn because(self) -> &'static str {
+        match self {
+            Self::Unavailable => "the upstream could not be reached, or is in trouble where a repeat is safe",
+            Self::Rejected => "the upstream refused us",
+            Self::Redirected => "the upstream redirected us",
+            Self::RateLimited { .. } => "the upstream asked for patience",
+        }
+    }
 }
 
 /// How one attempt ended.
