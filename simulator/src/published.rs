@@ -225,6 +225,15 @@ fn breach(code: &'static str, what: String) -> Refusal {
     Refusal::breach(StatusCode::BAD_REQUEST, what).code(code)
 }
 
+/// Holds an answer of ours against the published schema of this name.
+#[cfg(test)]
+pub(crate) fn check_answer(schema: &str, answer: &Value) {
+    let reference = format!("#/components/schemas/{schema}");
+    let schema = json!({ "allOf": [{ "$ref": reference }], "components": DOCUMENT["components"] });
+    let validator = jsonschema::options().with_draft(Draft::Draft4).build(&schema).unwrap();
+    validator.validate(answer).unwrap();
+}
+
 #[cfg(test)]
 mod tests {
     use http::HeaderMap;
