@@ -31,7 +31,7 @@ impl Behaviour {
         Self::status(200, "application/json", value.into().to_string())
     }
 
-    /// 200 with `{"echo": <the input, as it was written>, "execution": <which run of the action, or transfer of the conversation, this was, from 1>}`.
+    /// 200 with `{"echo": <the input, as it was written>, "execution": <which run of the action this was, from 1>}`.
     #[must_use]
     pub fn echo() -> Self {
         Self { output: Output::Echo, ..Self::status(200, "application/json", "") }

@@ -97,8 +97,8 @@ impl Conversation {
         Self { refuses_outsiders: true, ..self }
     }
 
-    /// A transfer that would be accepted is answered like this, and not as usual; from a status of 400 on it is
-    /// no effect then.
+    /// A transfer that would be accepted is answered like this, and not as usual; with a status of 400 or more it
+    /// is no effect. The input of an echo is the request's body, read and written again.
     #[must_use]
     pub fn answers_transfers(self, behaviour: Behaviour) -> Self {
         Self { answer: Some(behaviour), ..self }
