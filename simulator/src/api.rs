@@ -11,21 +11,37 @@ use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
 use crate::surface::{Operation, Surface};
+use crate::transfers::{Party, TransferKind};
 use crate::world::{Anomaly, SeenRequest, World};
-use crate::{control, data_actions, faults, oauth, published};
+use crate::{control, conversations, data_actions, directory, faults, oauth, published, transfers};
 
 const TOKEN: &str = "/oauth/token";
 const PLATFORM_EXECUTE: &str = "/api/v2/integrations/actions/{id}/execute";
 const GUIDE_EXECUTE: &str = "/api/v2/integrations/dataactions/{id}/execute";
 const GUIDE_INVOKE: &str = "/api/v2/dataactions/actions/{id}/invoke";
+
+const PLATFORM_CALL: &str = "/api/v2/conversations/calls/{id}";
+const GUIDE_CONVERSATIONS: &str = "/api/v2/conversations";
+const QUEUE: &str = "/api/v2/routing/queues/{id}";
+const USER: &str = "/api/v2/users/{id}";
+const PRESENCE: &str = "/api/v2/users/{id}/presences/purecloud";
+const ROUTING_STATUS: &str = "/api/v2/users/{id}/routingstatus";
+
+const REPLACE_AGENT: &str = "/api/v2/conversations/{id}/participants/{participant}/replace/agent";
+const REPLACE_QUEUE: &str = "/api/v2/conversations/{id}/participants/{participant}/replace/queue";
+const TRANSFER: &str = "/api/v2/conversations/{id}/participants/{participant}/transfer";
+const CONSULT_AGENT: &str = "/api/v2/conversations/calls/{id}/participants/{participant}/consult/agent";
+const CONSULT_QUEUE: &str = "/api/v2/conversations/calls/{id}/participants/{participant}/consult/queue";
+const VOICE_CONSULT: &str = "/api/v2/conversations/calls/{id}/participants/{participant}/voice/consult";
+const GUIDE_EVENTS: &str = "/api/v2/interactions/events/conversations";
 
 /// Requests a minute and token, as documented; announced, never enforced.
 const REQUESTS_A_MINUTE: u64 = 300;
@@ -44,20 +60,42 @@ pub(crate) fn router(world: &Arc<World>) -> Router {
 
 fn surface(surface: Surface) -> Router<Arc<World>> {
     match surface {
-        Surface::Platform => Router::new().route(PLATFORM_EXECUTE, post(data_actions::execute)),
+        Surface::Platform => Router::new()
+            .route(PLATFORM_EXECUTE, post(data_actions::execute))
+            .route(PLATFORM_CALL, get(conversations::one))
+            .route(QUEUE, get(directory::queue))
+            .route(USER, get(directory::user))
+            .route(PRESENCE, get(directory::presence))
+            .route(ROUTING_STATUS, get(directory::routing_status))
+            .route(REPLACE_AGENT, transfers::routed(TransferKind::Blind, Party::User))
+            .route(REPLACE_QUEUE, transfers::routed(TransferKind::Blind, Party::Queue))
+            .route(TRANSFER, transfers::routed(TransferKind::Blind, Party::Address))
+            .route(CONSULT_AGENT, transfers::routed(TransferKind::Consult, Party::User))
+            .route(CONSULT_QUEUE, transfers::routed(TransferKind::Consult, Party::Queue))
+            .route(VOICE_CONSULT, transfers::routed(TransferKind::Consult, Party::Address)),
         Surface::Guide => Router::new()
             .route(GUIDE_EXECUTE, post(data_actions::execute))
-            .route(GUIDE_INVOKE, post(data_actions::invoke)),
+            .route(GUIDE_INVOKE, post(data_actions::invoke))
+            .route(GUIDE_CONVERSATIONS, get(conversations::all))
+            .route(QUEUE, get(directory::queue))
+            .route(GUIDE_EVENTS, post(transfers::post_on_guide)),
     }
 }
 
 fn operation(request: &Parts) -> Option<Operation> {
-    if request.method != Method::POST {
-        return None;
-    }
-    match request.extensions.get::<MatchedPath>()?.as_str() {
-        TOKEN => Some(Operation::Token),
-        PLATFORM_EXECUTE | GUIDE_EXECUTE | GUIDE_INVOKE => Some(Operation::ExecuteDataAction),
+    let path = request.extensions.get::<MatchedPath>()?.as_str();
+    match (request.method.as_str(), path) {
+        ("POST", TOKEN) => Some(Operation::Token),
+        ("POST", PLATFORM_EXECUTE | GUIDE_EXECUTE | GUIDE_INVOKE) => Some(Operation::ExecuteDataAction),
+        (
+            "POST",
+            REPLACE_AGENT | REPLACE_QUEUE | TRANSFER | CONSULT_AGENT | CONSULT_QUEUE | VOICE_CONSULT
+            | GUIDE_EVENTS,
+        ) => Some(Operation::Transfer),
+        ("GET", PLATFORM_CALL | GUIDE_CONVERSATIONS) => Some(Operation::GetConversation),
+        ("GET", QUEUE) => Some(Operation::GetQueue),
+        ("GET", USER) => Some(Operation::GetUser),
+        ("GET", PRESENCE) => Some(Operation::GetPresence),
         _ => None,
     }
 }

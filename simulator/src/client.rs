@@ -54,6 +54,11 @@ impl Client {
         request.bearer_auth(&self.token).body(body.to_owned())
     }
 
+    /// A GET with the token, of any path.
+    pub(crate) fn get(&self, path: &str) -> RequestBuilder {
+        self.request("GET", path).bearer_auth(&self.token)
+    }
+
     /// A POST with nothing but its path.
     pub(crate) fn anonymous(&self, path: &str) -> RequestBuilder {
         self.http.post(format!("{}{path}", self.simulator.url())).timeout(Duration::from_secs(30))

@@ -3,18 +3,20 @@
 //! Nothing here is recorded or held against a published shape. Input that cannot be used is answered with 400 and
 //! a message that names the field.
 
+mod declarations;
+mod fields;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Path, State};
-use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use crate::data_actions::Behaviour;
+use crate::control::fields::{BadInput, Fields};
 use crate::faults::Fault;
 use crate::surface::Operation;
 use crate::world::World;
@@ -23,8 +25,12 @@ use crate::world::World;
 pub(crate) fn panel() -> Router<Arc<World>> {
     Router::new()
         .route("/", get(overview))
-        .route("/data-actions/{id}", put(declare))
-        .route("/faults", post(queue).delete(clear))
+        .route("/data-actions/{id}", put(declarations::data_action))
+        .route("/conversations/{id}", put(declarations::conversation))
+        .route("/queues/{id}", put(declarations::queue))
+        .route("/users/{id}", put(declarations::user))
+        .route("/forbidden/{operation}", put(forbid).delete(permit))
+        .route("/faults", post(add_fault).delete(clear))
         .route("/release", post(release))
         .fallback(nothing)
 }
@@ -41,11 +47,18 @@ async fn overview(State(world): State<Arc<World>>) -> Json<Value> {
         let (operation, fault) = (operation.to_string(), fault.to_string());
         json!({ "operation": operation, "fault": fault, "times": times })
     });
+    let conversations = state
+        .conversations
+        .ids()
+        .filter_map(|id| state.conversations.shown(id, world.surface).map(|shown| (id.to_owned(), shown)));
     let anomalies = state.anomalies.iter();
     let anomalies = anomalies.map(|it| json!({ "what": it.what, "method": it.method, "path": it.path }));
     Json(json!({
         "surface": world.surface.to_string(),
         "effects": effects.collect::<Map<_, _>>(),
+        "transfers": state.conversations.log(),
+        "conversations": conversations.collect::<Map<_, _>>(),
+        "directory": state.directory.shown(world.surface),
         "requests": Map::from_iter(requests),
         "anomalies": anomalies.collect::<Vec<_>>(),
         "pendingFaults": faults.collect::<Vec<_>>(),
@@ -53,17 +66,7 @@ async fn overview(State(world): State<Arc<World>>) -> Json<Value> {
     }))
 }
 
-async fn declare(
-    State(world): State<Arc<World>>,
-    Path(id): Path<String>,
-    body: Bytes,
-) -> Result<StatusCode, BadInput> {
-    let behaviour = read_behaviour(Fields::read(&body)?)?;
-    world.state().actions.declare(&id, behaviour);
-    Ok(StatusCode::NO_CONTENT)
-}
-
-async fn queue(State(world): State<Arc<World>>, body: Bytes) -> Result<StatusCode, BadInput> {
+async fn add_fault(State(world): State<Arc<World>>, body: Bytes) -> Result<StatusCode, BadInput> {
     let (operation, fault) = read_fault(Fields::read(&body)?)?;
     world.state().faults.push(operation, fault);
     Ok(StatusCode::NO_CONTENT)
@@ -79,27 +82,36 @@ async fn release(State(world): State<Arc<World>>) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
+async fn forbid(
+    State(world): State<Arc<World>>,
+    Path(operation): Path<String>,
+) -> Result<StatusCode, BadInput> {
+    world.state().oauth.forbid(read_operation(&operation)?);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn permit(
+    State(world): State<Arc<World>>,
+    Path(operation): Path<String>,
+) -> Result<StatusCode, BadInput> {
+    world.state().oauth.permit(read_operation(&operation)?);
+    Ok(StatusCode::NO_CONTENT)
+}
+
 async fn nothing() -> (StatusCode, Json<Value>) {
     (StatusCode::NOT_FOUND, Json(json!({ "message": "the control panel has no such page" })))
 }
 
-/// A string is the body's text as it stands; anything else is sent as JSON.
-fn read_behaviour(mut fields: Fields) -> Result<Behaviour, BadInput> {
-    let status = fields.number("status", 200, 200..=599)?;
-    let content_type = fields.header("contentType")?.unwrap_or_else(|| "application/json".to_owned());
-    let body = match fields.0.remove("body") {
-        None => String::new(),
-        Some(Value::String(text)) => text,
-        Some(value) => value.to_string(),
+fn read_operation(name: &str) -> Result<Operation, BadInput> {
+    let must_be = || {
+        let names = Operation::ALL.map(|it| it.to_string()).join(", ");
+        BadInput::field("operation", &format!("must be one of {names}"))
     };
-    let delay = Duration::from_millis(fields.number("delayMs", 0, 0..=u64::MAX)?);
-    fields.end()?;
-    Ok(Behaviour::status(status, content_type.as_str(), body).delayed(delay))
+    name.parse().map_err(|_| must_be())
 }
 
 fn read_fault(mut fields: Fields) -> Result<(Operation, Fault), BadInput> {
-    let operation = fields.text("operation")?.and_then(|name| name.parse().ok());
-    let operation = operation.ok_or(BadInput::field("operation", "must be token or execute-data-action"))?;
+    let operation = read_operation(&fields.text("operation")?.unwrap_or_default())?;
     let name = fields.text("fault")?.unwrap_or_default();
     let mut fault = match name.as_str() {
         "status" => Fault::status(fields.number("status", 503, 300..=599)?),
@@ -107,6 +119,7 @@ fn read_fault(mut fields: Fields) -> Result<(Operation, Fault), BadInput> {
         "stall-after-effect" => Fault::stall_after_effect(),
         "drop-before-effect" => Fault::drop_before_effect(),
         "effect-then-drop" => Fault::effect_then_drop(),
+        "drop-then-effect" => Fault::drop_then_effect(fields.number("reads", 1, 0..=u64::from(u32::MAX))?),
         "effect-then-status" => Fault::effect_then_status(fields.number("status", 504, 300..=599)?),
         "cut-body" => Fault::cut_body(),
         "slow-body" => {
@@ -125,74 +138,6 @@ fn read_fault(mut fields: Fields) -> Result<(Operation, Fault), BadInput> {
     let times = fields.number("times", 1, 1..=u64::from(u32::MAX))?;
     fields.end()?;
     Ok((operation, fault.times(times)))
-}
-
-/// The members of a JSON object, taken one by one; what is left in the end is a mistake.
-struct Fields(Map<String, Value>);
-
-impl Fields {
-    fn read(body: &[u8]) -> Result<Self, BadInput> {
-        match serde_json::from_slice(body) {
-            Ok(Value::Object(fields)) => Ok(Self(fields)),
-            Ok(_) => Err(BadInput("the body must be a JSON object".to_owned())),
-            Err(e) => Err(BadInput(format!("the body must be a JSON object: {e}"))),
-        }
-    }
-
-    fn text(&mut self, name: &str) -> Result<Option<String>, BadInput> {
-        match self.0.remove(name) {
-            None | Some(Value::Null) => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text)),
-            Some(_) => Err(BadInput::field(name, "must be a string")),
-        }
-    }
-
-    fn header(&mut self, name: &str) -> Result<Option<String>, BadInput> {
-        let text = self.text(name)?;
-        if text.as_deref().is_some_and(|text| HeaderValue::from_str(text).is_err()) {
-            return Err(BadInput::field(name, "must be fit for a header"));
-        }
-        Ok(text)
-    }
-
-    fn number<T: TryFrom<u64>>(
-        &mut self,
-        name: &str,
-        otherwise: u64,
-        range: std::ops::RangeInclusive<u64>,
-    ) -> Result<T, BadInput> {
-        let given = self.0.remove(name).map_or(Some(otherwise), |value| value.as_u64());
-        let number =
-            given.filter(|number| range.contains(number)).and_then(|number| T::try_from(number).ok());
-        number.ok_or_else(|| {
-            BadInput::field(
-                name,
-                &format!("must be a whole number from {} to {}", range.start(), range.end()),
-            )
-        })
-    }
-
-    fn end(self) -> Result<(), BadInput> {
-        match self.0.keys().next() {
-            None => Ok(()),
-            Some(name) => Err(BadInput::field(name, "has no meaning here")),
-        }
-    }
-}
-
-/// What to tell the person at the panel.
-struct BadInput(String);
-
-impl BadInput {
-    fn field(name: &str, what: &str) -> Self {
-        Self(format!("{name} {what}"))
-    }
-}
-
-impl IntoResponse for BadInput {
-    fn into_response(self) -> Response {
-        (StatusCode::BAD_REQUEST, Json(json!({ "message": self.0 }))).into_response()
-    }
 }
 
 #[cfg(test)]

@@ -9,81 +9,21 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::Mutex;
 
 use crate::api::Refusal;
+use crate::behaviour::{Answer, Behaviour, keep_back};
 use crate::faults::under_fault;
-use crate::oauth::{bearer, has_content_type};
+use crate::oauth::{authorized, has_content_type};
 use crate::surface::{Operation, Surface};
 use crate::world::World;
-
-/// What an action answers when it is executed, and after how long.
-#[derive(Debug, Clone)]
-pub struct Behaviour {
-    status: StatusCode,
-    content_type: Option<HeaderValue>,
-    output: Output,
-    delay: Duration,
-}
-
-#[derive(Debug, Clone)]
-enum Output {
-    Fixed(Bytes),
-    Echo,
-}
-
-impl Behaviour {
-    /// 200 with this JSON.
-    #[must_use]
-    pub fn json(value: impl Into<Value>) -> Self {
-        Self::status(200, "application/json", value.into().to_string())
-    }
-
-    /// 200 with `{"echo": <the input, as it was written>, "execution": <which run of the action this was, from 1>}`.
-    #[must_use]
-    pub fn echo() -> Self {
-        Self { output: Output::Echo, ..Self::status(200, "application/json", "") }
-    }
-
-    /// This status, content type (`None` for no such header) and body. A run that ends with 400 or more performs
-    /// nothing.
-    #[must_use]
-    pub fn status<'a>(status: u16, content_type: impl Into<Option<&'a str>>, body: impl AsRef<[u8]>) -> Self {
-        let status = StatusCode::from_u16(status)
-            .ok()
-            .filter(|status| !status.is_informational())
-            .expect("the status of an answer is one of 200 to 999: the caller wrote it down");
-        let content_type = content_type.into().map(|content_type| {
-            HeaderValue::from_str(content_type)
-                .expect("a content type is visible ASCII: the caller wrote it down")
-        });
-        let output = Output::Fixed(Bytes::copy_from_slice(body.as_ref()));
-        Self { status, content_type, output, delay: Duration::ZERO }
-    }
-
-    /// The same, but the answer takes this long. Its effect does not.
-    #[must_use]
-    pub fn delayed(self, delay: Duration) -> Self {
-        Self { delay, ..self }
-    }
-
-    fn answer(&self, input: &RawValue, execution: usize) -> Answer {
-        let body = match &self.output {
-            Output::Fixed(body) => body.clone(),
-            Output::Echo => format!(r#"{{"echo":{input},"execution":{execution}}}"#).into(),
-        };
-        Answer { status: self.status, content_type: self.content_type.clone(), body }
-    }
-}
 
 /// One run of an action.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -129,7 +69,7 @@ pub(crate) async fn invoke(
     run(&world, &headers, action, input).await
 }
 
-fn read<T: for<'de> Deserialize<'de>>(headers: &HeaderMap, body: &[u8]) -> Result<T, Refusal> {
+pub(crate) fn read<T: for<'de> Deserialize<'de>>(headers: &HeaderMap, body: &[u8]) -> Result<T, Refusal> {
     let breach = |what: String| Refusal::breach(StatusCode::BAD_REQUEST, what);
     if !has_content_type(headers, "application/json") {
         return Err(breach("the content type must be application/json".to_owned()));
@@ -147,8 +87,8 @@ async fn run(
         Refusal::breach(StatusCode::BAD_REQUEST, format!("the input cannot be read: {e}"))
             .code("invalid.schema")
     })?;
-    let token = bearer(world, headers)?;
-    let key = headers.get("idempotency-key").and_then(|key| key.to_str().ok()).map(str::to_owned);
+    let token = authorized(world, headers, Operation::ExecuteDataAction)?;
+    let key = key(headers);
     let call = Call { action, input, written, key };
 
     let work = async {
@@ -171,7 +111,7 @@ async fn perform_once(world: &World, key: &str, call: &Call) -> Result<Answer, R
     let binding = world.state().actions.binding(&call.action, key);
     let mut bound = binding.lock().await;
     if let Some(answer) = &*bound {
-        return if answer.status.is_server_error() { Err(bound_to_a_failure()) } else { Ok(answer.clone()) };
+        return if answer.is_failure() { Err(bound_to_a_failure()) } else { Ok(answer.clone()) };
     }
     let (answer, delay) = world.state().actions.execute(call, world.now())?;
     // Bound before the delay: a client that does not wait for the answer has had the effect all the same.
@@ -180,15 +120,13 @@ async fn perform_once(world: &World, key: &str, call: &Call) -> Result<Answer, R
     Ok(answer)
 }
 
-/// The time that the behaviour was declared to take. No delay is none at all: a timer would round it up to a millisecond.
-async fn keep_back(delay: Duration) {
-    if !delay.is_zero() {
-        tokio::time::sleep(delay).await;
-    }
+pub(crate) fn bound_to_a_failure() -> Refusal {
+    Refusal::new(StatusCode::CONFLICT, "conflict", "the Idempotency-Key is bound to a run that failed")
 }
 
-fn bound_to_a_failure() -> Refusal {
-    Refusal::new(StatusCode::CONFLICT, "conflict", "the Idempotency-Key is bound to a run that failed")
+/// The `Idempotency-Key` of a request, if it is text.
+pub(crate) fn key(headers: &HeaderMap) -> Option<String> {
+    headers.get("idempotency-key").and_then(|key| key.to_str().ok()).map(str::to_owned)
 }
 
 /// What a client asks for.
@@ -198,24 +136,6 @@ struct Call {
     /// The input with its digits and white space as they came.
     written: Box<RawValue>,
     key: Option<String>,
-}
-
-#[derive(Debug, Clone)]
-struct Answer {
-    status: StatusCode,
-    content_type: Option<HeaderValue>,
-    body: Bytes,
-}
-
-impl IntoResponse for Answer {
-    fn into_response(self) -> Response {
-        let mut response = Response::new(Body::from(self.body));
-        *response.status_mut() = self.status;
-        if let Some(content_type) = self.content_type {
-            response.headers_mut().insert(CONTENT_TYPE, content_type);
-        }
-        response
-    }
 }
 
 /// The declared actions and all that came of them.
@@ -269,10 +189,10 @@ impl Actions {
             execution,
             input: call.input.clone(),
             idempotency_key: call.key.clone(),
-            performed: behaviour.status.as_u16() < 400,
+            performed: behaviour.performs(),
             when: now,
         });
-        Ok((behaviour.answer(&call.written, execution), behaviour.delay))
+        Ok((behaviour.answer(call.written.get(), execution), behaviour.delay()))
     }
 }
 

@@ -36,6 +36,7 @@ enum Kind {
     StallAfterEffect,
     DropBeforeEffect,
     EffectThenDrop,
+    DropThenEffect(u32),
     EffectThenStatus(StatusCode),
     CutBody,
     SlowBody(Duration),
@@ -73,6 +74,14 @@ impl Fault {
     #[must_use]
     pub fn effect_then_drop() -> Self {
         Self::once(Kind::EffectThenDrop)
+    }
+
+    /// Closes the connection without an answer, and does what was asked only when the conversation has been looked at
+    /// so often: `reads` looks see the state before. The rules are held against what is then. A transfer can be late
+    /// like this; any other operation has no effect at all.
+    #[must_use]
+    pub fn drop_then_effect(reads: u32) -> Self {
+        Self::once(Kind::DropThenEffect(reads))
     }
 
     /// Does what was asked and answers with this error status, as a gateway that gave up waiting does.
@@ -130,6 +139,7 @@ impl Display for Fault {
             Kind::StallAfterEffect => f.write_str("stall-after-effect"),
             Kind::DropBeforeEffect => f.write_str("drop-before-effect"),
             Kind::EffectThenDrop => f.write_str("effect-then-drop"),
+            Kind::DropThenEffect(reads) => write!(f, "drop-then-effect {reads}"),
             Kind::EffectThenStatus(status) => write!(f, "effect-then-status {}", status.as_u16()),
             Kind::CutBody => f.write_str("cut-body"),
             Kind::SlowBody(delay) => write!(f, "slow-body {delay:?}"),
@@ -163,6 +173,11 @@ pub(crate) async fn under_fault(
         }
         Kind::DropBeforeEffect => Delivery::Dropped.of(Response::default()),
         Kind::EffectThenDrop => Delivery::Dropped.of(work.await),
+        Kind::DropThenEffect(reads) => {
+            let mut response = Delivery::Dropped.of(Response::default());
+            response.extensions_mut().insert(Late { reads });
+            response
+        }
         Kind::EffectThenStatus(status) => {
             work.await;
             refusal(status)
@@ -209,6 +224,13 @@ impl Faults {
         }
         Some(taken)
     }
+}
+
+/// What was asked is still to be done, when the conversation has been looked at so often: an extension of the
+/// response, for whoever can.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Late {
+    pub(crate) reads: u32,
 }
 
 /// How an answer goes wrong on its way out: an extension of the response.

@@ -1,16 +1,21 @@
 //! A stateful stand-in for Genesys Cloud, with faults, on both API surfaces.
 //!
 //! It is a real HTTP server on the loopback interface. Tests start one each and look at it through [`Simulator`];
-//! a person uses the control panel at `/_simulator`. It keeps what a client can cause ([`Effect`]), what it saw
-//! ([`SeenRequest`]) and what no correct client would have sent ([`Anomaly`]); a [`Fault`] makes the next requests
+//! a person uses the control panel at `/_simulator`. It keeps what a client can cause ([`Effect`], [`Transfer`]), what
+//! it saw ([`SeenRequest`]) and what no correct client would have sent ([`Anomaly`]); a [`Fault`] makes the next requests
 //! of one [`Operation`] go wrong in a chosen way.
 //!
-//! Requests on the `platform` surface are held against the published `OpenAPI` shapes. Permissions, organisations
-//! and rate limits are not simulated: the rate-limit headers count, and nothing is refused on their account.
+//! Requests on the `platform` surface are held against the published `OpenAPI` shapes. Organisations and rate limits
+//! are not simulated: the rate-limit headers count, and nothing is refused on their account. Of permissions there is
+//! only [`Simulator::forbid`]. What a noun lacks is said in its module.
 
 mod api;
 mod control;
 mod data_actions;
+mod behaviour;
+mod conversations;
+mod transfers;
+mod directory;
 mod faults;
 mod oauth;
 mod published;
@@ -21,9 +26,13 @@ mod world;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-pub use crate::data_actions::{Behaviour, Effect};
+pub use crate::behaviour::Behaviour;
+pub use crate::conversations::{Conversation, Participant};
+pub use crate::data_actions::Effect;
+pub use crate::directory::{Queue, User};
 pub use crate::faults::Fault;
 pub use crate::surface::{Operation, Surface, UnknownName};
+pub use crate::transfers::{Course, Destination, Transfer, TransferKind, TransferState, UserContext};
 pub use crate::world::{Anomaly, SeenRequest};
 
 use crate::server::Server;
@@ -105,6 +114,62 @@ impl Simulator {
     #[must_use]
     pub fn executions(&self, action_id: &str) -> Vec<Effect> {
         self.world.state().actions.executions(action_id)
+    }
+
+    /// Declares a conversation, or declares it anew. Any other id answers 404.
+    pub fn conversation(&self, id: &str, conversation: Conversation) {
+        let now = self.world.now();
+        self.world.state().conversations.declare(id, conversation, now);
+    }
+
+    /// Changes how the next transfers of a declared conversation go.
+    pub fn transfers_go(&self, conversation_id: &str, course: Course) {
+        self.world.state().conversations.set_course(conversation_id, course);
+    }
+
+    /// Who takes part in a conversation now, whether it shows already or not. Nobody, if it was not declared.
+    #[must_use]
+    pub fn participants(&self, conversation_id: &str) -> Vec<Participant> {
+        let state = self.world.state();
+        state.conversations.live(conversation_id).map(|live| live.participants().to_vec()).unwrap_or_default()
+    }
+
+    /// Every transfer of this conversation that took effect, in order. One that failed, was canceled or timed out
+    /// after it had been accepted is among them; a refused one is not.
+    #[must_use]
+    pub fn transfers(&self, conversation_id: &str) -> Vec<Transfer> {
+        self.world.state().conversations.transfers(conversation_id).cloned().collect()
+    }
+
+    /// How many transfers took effect, over all conversations.
+    #[must_use]
+    pub fn transfer_count(&self) -> usize {
+        self.world.state().conversations.log().len()
+    }
+
+    /// What a consult on `platform` asks of the client from now on.
+    pub fn consult_needs(&self, context: UserContext) {
+        self.world.state().consult_needs = context;
+    }
+
+    /// Declares a queue, or declares it anew. Any other id answers 404.
+    pub fn queue(&self, id: &str, queue: Queue) {
+        self.world.state().directory.declare_queue(id, queue);
+    }
+
+    /// Declares a user, or declares it anew. Any other id answers 404.
+    pub fn user(&self, id: &str, user: User) {
+        self.world.state().directory.declare_user(id, user);
+    }
+
+    /// Answers 403 to every request for this operation, as to a client whose role lacks the permission.
+    pub fn forbid(&self, operation: Operation) {
+        self.world.state().oauth.forbid(operation);
+    }
+
+    /// Permits what was forbidden.
+    pub fn permit(&self, operation: Operation) {
+        self.world.state().oauth.permit(operation);
     }
 
     /// Queues a fault. Faults of an operation are taken in order by the requests that pass its door: well formed,

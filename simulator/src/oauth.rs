@@ -1,9 +1,10 @@
 //! Tokens by client credentials, the way both surfaces accept: the credentials in a Basic header, nothing but
 //! the grant type in the form.
 //!
-//! An error here has `OAuth`'s form, not the API's. Permissions are not simulated: a good token may do everything.
+//! An error here has `OAuth`'s form, not the API's. Of permissions nothing is simulated but the client's role, which
+//! may do everything until an operation is forbidden to it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,7 @@ pub(crate) async fn token(
     check_form(&uri, &headers, &body)?;
     let (id, secret) = basic_credentials(&headers)?;
     world.state().oauth.check(&id, &secret)?;
+    world.state().oauth.permits(Operation::Token)?;
 
     let issue = async {
         let token = world.uuid();
@@ -40,6 +42,17 @@ pub(crate) async fn token(
             .into_response()
     };
     Ok(under_fault(&world, Operation::Token, None, issue).await)
+}
+
+/// The bearer token of a request for this operation, if it is good now and the role of its client permits that.
+pub(crate) fn authorized(
+    world: &World,
+    headers: &HeaderMap,
+    operation: Operation,
+) -> Result<String, Refusal> {
+    let token = bearer(world, headers)?;
+    world.state().oauth.permits(operation)?;
+    Ok(token)
 }
 
 /// The bearer token of an API request, if it is good now.
@@ -105,6 +118,7 @@ pub(crate) struct Oauth {
     lifetime: Duration,
     /// Each token with its birth and its life, until it is forgotten.
     tokens: HashMap<String, (Instant, Duration)>,
+    forbidden: HashSet<Operation>,
 }
 
 impl Default for Oauth {
@@ -114,6 +128,7 @@ impl Default for Oauth {
             secret: "simulated-secret".to_owned(),
             lifetime: Duration::from_hours(24),
             tokens: HashMap::new(),
+            forbidden: HashSet::new(),
         }
     }
 }
@@ -138,6 +153,25 @@ impl Oauth {
 
     pub(crate) fn forget_all(&mut self) {
         self.tokens.clear();
+    }
+
+    pub(crate) fn forbid(&mut self, operation: Operation) {
+        self.forbidden.insert(operation);
+    }
+
+    pub(crate) fn permit(&mut self, operation: Operation) {
+        self.forbidden.remove(&operation);
+    }
+
+    fn permits(&self, operation: Operation) -> Result<(), Refusal> {
+        if self.forbidden.contains(&operation) {
+            let message = format!("simulated: the role of this client lacks the permission to {operation}");
+            // A token endpoint has no such code, and says in its own words that the client may not.
+            let code =
+                if operation == Operation::Token { "unauthorized_client" } else { "missing.permissions" };
+            return Err(Refusal::new(StatusCode::FORBIDDEN, code, message));
+        }
+        Ok(())
     }
 
     fn check(&self, id: &str, secret: &str) -> Result<(), Refusal> {

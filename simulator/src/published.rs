@@ -225,6 +225,27 @@ fn breach(code: &'static str, what: String) -> Refusal {
     Refusal::breach(StatusCode::BAD_REQUEST, what).code(code)
 }
 
+/// Holds an answer of ours against the published schema of this name.
+#[cfg(test)]
+pub(crate) fn check_answer(schema: &str, answer: &Value) {
+    use std::collections::HashMap;
+    use std::sync::Mutex;
+
+    // To compile a schema takes longer than all else in a test.
+    static COMPILED: LazyLock<Mutex<HashMap<String, Validator>>> = LazyLock::new(Mutex::default);
+
+    let compile = || {
+        let reference = format!("#/components/schemas/{schema}");
+        let schema = json!({ "allOf": [{ "$ref": reference }], "components": DOCUMENT["components"] });
+        jsonschema::options().with_draft(Draft::Draft4).build(&schema).unwrap()
+    };
+    let mut compiled = COMPILED.lock().unwrap();
+    let validator = compiled.entry(schema.to_owned()).or_insert_with(compile);
+    let is_fit = validator.validate(answer).map_err(|e| e.to_string());
+    drop(compiled);
+    is_fit.unwrap();
+}
+
 #[cfg(test)]
 mod tests {
     use http::HeaderMap;

@@ -19,10 +19,28 @@ pub enum Operation {
     Token,
     /// One run of a data action, on any of its paths.
     ExecuteDataAction,
+    /// One transfer of a conversation, on any of its paths.
+    Transfer,
+    /// A look at a conversation: one on `platform`, a page of all on `guide`.
+    GetConversation,
+    /// A look at a queue.
+    GetQueue,
+    /// A look at a user.
+    GetUser,
+    /// A look at a user's presence.
+    GetPresence,
 }
 
 impl Operation {
-    pub(crate) const ALL: [Self; 2] = [Self::Token, Self::ExecuteDataAction];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Token,
+        Self::ExecuteDataAction,
+        Self::Transfer,
+        Self::GetConversation,
+        Self::GetQueue,
+        Self::GetUser,
+        Self::GetPresence,
+    ];
 }
 
 impl Display for Surface {
@@ -39,6 +57,11 @@ impl Display for Operation {
         f.write_str(match self {
             Self::Token => "token",
             Self::ExecuteDataAction => "execute-data-action",
+            Self::Transfer => "transfer",
+            Self::GetConversation => "get-conversation",
+            Self::GetQueue => "get-queue",
+            Self::GetUser => "get-user",
+            Self::GetPresence => "get-presence",
         })
     }
 }

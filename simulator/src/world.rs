@@ -12,10 +12,13 @@ use bytes::Bytes;
 use http::HeaderMap;
 use tokio::sync::{Notify, watch};
 
+use crate::conversations::Conversations;
 use crate::data_actions::Actions;
+use crate::directory::Directory;
 use crate::faults::Faults;
 use crate::oauth::Oauth;
 use crate::surface::{Operation, Surface};
+use crate::transfers::UserContext;
 
 /// One organisation, shared by the server's tasks and the handles.
 pub(crate) struct World {
@@ -32,6 +35,9 @@ pub(crate) struct World {
 pub(crate) struct State {
     pub(crate) oauth: Oauth,
     pub(crate) actions: Actions,
+    pub(crate) conversations: Conversations,
+    pub(crate) directory: Directory,
+    pub(crate) consult_needs: UserContext,
     pub(crate) faults: Faults,
     pub(crate) requests: Vec<SeenRequest>,
     pub(crate) anomalies: Vec<Anomaly>,

@@ -44,7 +44,7 @@ async fn a_surface_does_not_know_the_paths_of_the_other() {
 #[tokio::test]
 async fn a_published_operation_that_is_not_simulated_is_recorded() {
     let client = Client::start(Surface::Platform).await;
-    assert_eq!(ask(client.request("GET", "/api/v2/users/u")).await.0, StatusCode::NOT_FOUND);
+    assert_eq!(ask(client.get("/api/v2/recording/jobs/j")).await.0, StatusCode::NOT_FOUND);
     assert_eq!(client.simulator.anomalies().len(), 1);
 }
 

@@ -38,7 +38,9 @@ async fn a_person_can_declare_an_action_break_it_and_look() {
     assert_eq!(overview["surface"], "guide");
     assert_eq!(overview["effects"]["a"]["count"], 1);
     assert_eq!(overview["effects"]["a"]["executions"][0]["input"], 1);
-    assert_eq!(overview["requests"], json!({ "token": 1, "execute-data-action": 2 }));
+    let requests = &overview["requests"];
+    assert_eq!((&requests["token"], &requests["execute-data-action"]), (&json!(1), &json!(2)));
+    assert_eq!(requests["transfer"], 0);
     assert_eq!((&overview["anomalies"], &overview["pendingFaults"]), (&json!([]), &json!([])));
     assert_eq!(client.simulator.requests().len(), 3, "the panel's own requests are not recorded");
 }
@@ -68,6 +70,7 @@ async fn every_fault_has_its_name_on_the_panel() {
         "stall-after-effect",
         "drop-before-effect",
         "effect-then-drop",
+        "drop-then-effect",
         "effect-then-status",
         "cut-body",
         "slow-body",
@@ -80,7 +83,7 @@ async fn every_fault_has_its_name_on_the_panel() {
     let redirect = json!({ "operation": "token", "fault": "redirect", "location": "/elsewhere" });
     assert_eq!(client.told("POST", "/faults", redirect).await, StatusCode::NO_CONTENT);
     let (_, overview) = ask(client.request("GET", "/_simulator")).await;
-    assert_eq!(overview["pendingFaults"].as_array().unwrap().len(), 10);
+    assert_eq!(overview["pendingFaults"].as_array().unwrap().len(), 11);
 }
 
 #[tokio::test]
@@ -92,6 +95,13 @@ async fn what_cannot_be_used_is_named() {
         ("PUT", "/data-actions/a", json!({ "delayMs": -1 }), "delayMs"),
         ("PUT", "/data-actions/a", json!({ "delay": 1 }), "delay"),
         ("PUT", "/data-actions/a", json!([]), "JSON object"),
+        ("PUT", "/conversations/c", json!({}), "agent"),
+        ("PUT", "/conversations/c", json!({ "agent": "u", "waitingIn": "q" }), "agent"),
+        ("PUT", "/conversations/c", json!({ "ended": "yes" }), "ended"),
+        ("PUT", "/conversations/c", json!({ "agent": "u", "transfers": "never" }), "transfers"),
+        ("PUT", "/queues/q", json!({ "status": "full" }), "status"),
+        ("PUT", "/users/u", json!({ "state": "gone" }), "state"),
+        ("PUT", "/forbidden/flood", json!({}), "operation"),
         ("POST", "/faults", json!({ "fault": "cut-body" }), "operation"),
         ("POST", "/faults", json!({ "operation": "token", "fault": "flood" }), "fault"),
         ("POST", "/faults", json!({ "operation": "token", "fault": "status", "status": 200 }), "status"),
@@ -113,4 +123,40 @@ async fn what_cannot_be_used_is_named() {
     let (status, _) = ask(client.request("GET", "/_simulator/fault")).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
     assert_eq!(client.simulator.anomalies(), []);
+}
+
+#[tokio::test]
+async fn a_person_can_declare_a_conversation_transfer_it_and_look() {
+    let client = Client::start(Surface::Platform).await;
+    let declared = [
+        ("/queues/q", json!({ "status": "open", "joined": 2, "name": "Sales" })),
+        ("/users/u", json!({ "presence": "Busy", "name": "Ada" })),
+        (
+            "/conversations/c",
+            json!({ "agent": "u", "transfers": "fail", "afterReads": 1, "hiddenForReads": 0 }),
+        ),
+        ("/conversations/waiting", json!({ "waitingIn": "q", "refusesUnattended": true })),
+        ("/conversations/ended", json!({ "ended": true })),
+        ("/forbidden/get-user", json!({})),
+    ];
+    for (page, body) in declared {
+        assert_eq!(client.told("PUT", page, body).await, StatusCode::NO_CONTENT, "{page}");
+    }
+    let transfer = "/api/v2/conversations/c/participants/c-agent/replace/queue";
+    let body = r#"{"transferType":"Unattended","queueId":"q"}"#;
+    let answer = client.post(transfer, body).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::ACCEPTED);
+    assert_eq!(ask(client.get("/api/v2/users/u")).await.0, StatusCode::FORBIDDEN);
+    client.told("DELETE", "/forbidden/get-user", json!(null)).await;
+    assert_eq!(ask(client.get("/api/v2/users/u")).await.1["name"], "Ada");
+
+    let (_, overview) = ask(client.request("GET", "/_simulator")).await;
+    let transfer = &overview["transfers"][0];
+    assert_eq!((&transfer["conversation"], &transfer["kind"]), (&json!("c"), &json!("blind")));
+    assert_eq!((&transfer["destination"], &transfer["state"]), (&json!({ "queue": "q" }), &json!("Pending")));
+    assert_eq!(overview["conversations"]["c"]["recentTransfers"][0]["state"], "Pending");
+    assert_eq!(overview["conversations"]["ended"]["participants"][1]["state"], "disconnected");
+    assert_eq!(overview["directory"]["queues"][0]["joinedMemberCount"], 2);
+    assert_eq!(overview["directory"]["users"][0]["presence"], "Busy");
+    assert_eq!(client.simulator.request_count(Operation::Transfer), 1);
 }

@@ -83,3 +83,21 @@ async fn a_token_request_of_another_form_is_an_anomaly() {
     assert_eq!(status, StatusCode::UNAUTHORIZED);
     assert_eq!(client.simulator.anomalies().len(), 6);
 }
+
+#[tokio::test]
+async fn what_is_forbidden_to_the_role_is_refused_until_it_is_permitted_again() {
+    let client = Client::start(Surface::Platform).await;
+    client.simulator.data_action("a", Behaviour::echo());
+    client.simulator.forbid(Operation::Token);
+    client.simulator.forbid(Operation::ExecuteDataAction);
+    let (status, body) = ask(client.token_request()).await;
+    assert_eq!((status, &body["error"]), (StatusCode::FORBIDDEN, &json!("unauthorized_client")));
+    let (status, body) = ask(client.execute("a", "{}")).await;
+    assert_eq!((status, &body["code"]), (StatusCode::FORBIDDEN, &json!("missing.permissions")));
+
+    client.simulator.permit(Operation::Token);
+    client.simulator.permit(Operation::ExecuteDataAction);
+    assert_eq!(ask(client.token_request()).await.0, StatusCode::OK);
+    assert_eq!(ask(client.execute("a", "{}")).await.0, StatusCode::OK);
+    assert_eq!(client.simulator.effect_count(), 1);
+}
