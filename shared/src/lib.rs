@@ -13,6 +13,7 @@ pub mod telemetry;
 pub mod lambda;
 pub mod problem;
 pub mod canonical;
+mod retry_after;
 pub mod webhook;
 
 pub mod dynamo;

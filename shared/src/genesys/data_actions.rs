@@ -15,6 +15,7 @@ use super::retry::{self, RetryPolicy};
 use super::settings::{Settings, Surface};
 use crate::clock::Clock;
 use crate::idempotency::{Answer, Key, MAX_TEXT_BYTES, Repetition};
+use crate::retry_after;
 use crate::telemetry::{self, Metric, chain, millis};
 
 /// The longest an attempt is waited for. An action may run for 60 s; then the answer still has to travel.
@@ -274,7 +275,7 @@ impl DataActions {
             StatusCode::UNAUTHORIZED => Ended::Unauthorized,
             StatusCode::FORBIDDEN => Ended::NotPerformed(NotPerformed::Rejected),
             StatusCode::TOO_MANY_REQUESTS => {
-                let retry_after = retry::retry_after(response.headers(), self.clock.now());
+                let retry_after = retry_after::asked(response.headers(), self.clock.now());
                 Ended::NotPerformed(NotPerformed::RateLimited { retry_after })
             }
             StatusCode::REQUEST_TIMEOUT => Ended::Unclear("the upstream answered 408"),
