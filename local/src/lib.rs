@@ -9,11 +9,13 @@ pub mod demo;
 mod stack;
 mod gateway;
 mod engine;
+mod inbox;
 pub mod template;
 mod signing;
 
 pub use engine::{Engine, TABLE_NAME};
 pub use gateway::Gateway;
+pub use inbox::{Inbox, Received};
 pub use shared::clock::{Clock, ManualClock};
 pub use signing::hub_signature;
 pub use stack::{Options, Stack, WEBHOOK_SECRET};

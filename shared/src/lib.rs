@@ -14,6 +14,7 @@ pub mod lambda;
 pub mod problem;
 pub mod canonical;
 pub mod request;
+mod retry_after;
 pub mod webhook;
 
 pub mod dynamo;

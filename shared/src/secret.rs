@@ -4,7 +4,7 @@
 //! dropped. Only the code that signs, compares or sends it may expose it.
 
 use aws_sdk_secretsmanager::Client;
-pub use secrecy::{ExposeSecret, SecretString};
+pub use secrecy::{ExposeSecret, SecretSlice, SecretString};
 
 /// One secret in AWS Secrets Manager.
 #[derive(Clone, Debug)]

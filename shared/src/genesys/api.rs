@@ -14,6 +14,7 @@ use super::settings::{Settings, Surface};
 use crate::clock::Clock;
 use crate::idempotency::{Answer, Key, MAX_TEXT_BYTES, Repetition};
 use crate::problem::{Kind, Problem, USUAL_PATIENCE};
+use crate::retry_after;
 use crate::telemetry::{self, Metric, chain, millis};
 
 /// The API of one Genesys Cloud organisation.
@@ -286,7 +287,7 @@ impl Api {
             StatusCode::UNAUTHORIZED => Ended::Unauthorized,
             StatusCode::FORBIDDEN => Ended::NotPerformed(NotPerformed::Rejected),
             StatusCode::TOO_MANY_REQUESTS => {
-                let retry_after = retry::retry_after(response.headers(), self.clock.now());
+                let retry_after = retry_after::asked(response.headers(), self.clock.now());
                 Ended::NotPerformed(NotPerformed::RateLimited { retry_after })
             }
             StatusCode::REQUEST_TIMEOUT => Ended::Unclear("the upstream answered 408"),

@@ -12,9 +12,10 @@ use serde::Deserialize;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
-use super::retry::{self, RetryPolicy};
+use super::retry::RetryPolicy;
 use super::settings::{Credentials, Settings};
 use crate::clock::Clock;
+use crate::retry_after;
 use crate::secret::{self, ExposeSecret, SecretString, Vault};
 use crate::telemetry::chain;
 
@@ -234,7 +235,7 @@ impl Tokens {
         match response.status() {
             StatusCode::OK => read_issued(response).await,
             StatusCode::TOO_MANY_REQUESTS => Err(Error::RateLimited {
-                retry_after: retry::retry_after(response.headers(), self.clock.now()),
+                retry_after: retry_after::asked(response.headers(), self.clock.now()),
             }),
             status if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT => {
                 Err(Error::Trouble(status.as_u16()))

@@ -1,9 +1,8 @@
-//! When to try again: exponential backoff with full jitter, `Retry-After`, and never past the deadline.
+//! When to try again: as long as the upstream asked, else exponential backoff with full jitter; never past the
+//! deadline.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use http::HeaderMap;
-use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::random;
@@ -54,37 +53,9 @@ pub(super) fn is_time_left(start: Instant, act_by: Instant) -> bool {
     start + SHORTEST_ATTEMPT <= act_by
 }
 
-/// The wait that `Retry-After` asks for: seconds, decimals of them, or one of HTTP's dates.
-pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    let value = headers.get(http::header::RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse::<f64>() {
-        return Duration::try_from_secs_f64(seconds).ok();
-    }
-    let date = httpdate::parse_http_date(value).ok()?;
-    Some(date.duration_since(SystemTime::from(now)).unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn asked(value: &str) -> Option<Duration> {
-        let now = "2026-11-22T12:00:00Z".parse().unwrap();
-        let headers = HeaderMap::from_iter([(http::header::RETRY_AFTER, value.parse().unwrap())]);
-        retry_after(&headers, now)
-    }
-
-    #[test]
-    fn retry_after_is_seconds_decimals_or_a_date() {
-        assert_eq!(asked("3"), Some(Duration::from_secs(3)));
-        assert_eq!(asked(" 0.25 "), Some(Duration::from_millis(250)));
-        assert_eq!(asked("Sun, 22 Nov 2026 12:00:07 GMT"), Some(Duration::from_secs(7)));
-        assert_eq!(asked("Sunday, 22-Nov-26 12:00:07 GMT"), Some(Duration::from_secs(7)));
-        assert_eq!(asked("Sun, 22 Nov 2026 11:59:00 GMT"), Some(Duration::ZERO));
-        for odd in ["", "-1", "soon", "NaN", "inf", "1e300"] {
-            assert_eq!(asked(odd), None, "{odd}");
-        }
-    }
 
     #[test]
     fn backoff_doubles_and_is_capped() {

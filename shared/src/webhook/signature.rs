@@ -1,6 +1,7 @@
-//! Verifies that a delivery was signed with one of our secrets, over its raw bytes, in constant time.
+//! Verifies that a delivery was signed with one of our secrets, over its raw bytes, in constant time; and signs
+//! what we deliver.
 //!
-//! Two schemes are understood:
+//! Two schemes are understood, and the second is the one we sign with:
 //!
 //! * `X-Hub-Signature-256: sha256=<HMAC-SHA256 of the body>`, in base64 (Genesys Cloud Open Messaging) or hex
 //!   (as GitHub made it known). The key is the secret's bytes.
@@ -13,16 +14,24 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use hmac::digest::CtOutput;
 use hmac::{Hmac, KeyInit, Mac};
 use http::HeaderMap;
 use jiff::{SignedDuration, Timestamp};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
-use crate::secret::{ExposeSecret, SecretString};
+use crate::secret::{ExposeSecret, SecretSlice, SecretString};
 
 /// How far the sender's clock and ours may be apart (Standard Webhooks' own tolerance).
 pub const TIMESTAMP_TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
+
+/// The headers of Standard Webhooks.
+pub const ID: &str = "webhook-id";
+/// When this attempt was made, in Unix seconds.
+pub const TIMESTAMP: &str = "webhook-timestamp";
+/// The signatures, separated by spaces.
+pub const SIGNATURE: &str = "webhook-signature";
 
 /// Whether one of `secrets` signed `body`.
 #[must_use]
@@ -39,6 +48,42 @@ pub fn bears_token(headers: &HeaderMap, secrets: &[SecretString]) -> bool {
         return false;
     };
     any_of(secrets, |secret| secret.expose_secret().as_bytes().ct_eq(token.as_bytes()).into())
+}
+
+/// The value of `webhook-signature` for a message sent at `sent_at`: what each secret makes of it, so that a
+/// receiver who knows any of them can verify it. Nothing, if there are no secrets.
+#[must_use]
+pub fn sign(id: &str, sent_at: Timestamp, body: &[u8], secrets: &[SigningSecret]) -> Option<String> {
+    let sent_at = sent_at.as_second().to_string();
+    let message = standard_message(id, &sent_at, body);
+    let signatures: Vec<String> = secrets
+        .iter()
+        .map(|secret| format!("v1,{}", BASE64.encode(mac(secret.0.expose_secret(), &message).into_bytes())))
+        .collect();
+    (!signatures.is_empty()).then(|| signatures.join(" "))
+}
+
+/// A secret to sign with.
+#[derive(Debug)]
+pub struct SigningSecret(SecretSlice<u8>);
+
+impl SigningSecret {
+    /// The key that a secret stands for: what the base64 of `whsec_<base64>` says, of any other text its bytes.
+    /// Else a clause that says what is wrong, to follow a setting's name.
+    pub fn read(secret: &str) -> Result<Self, String> {
+        if secret.is_empty() {
+            return Err("is empty".to_owned());
+        }
+        let key = match encoded_key(secret) {
+            Some(encoded) => BASE64
+                .decode(encoded)
+                .ok()
+                .filter(|key| !key.is_empty())
+                .ok_or("begins with whsec_, but no base64 follows")?,
+            None => secret.as_bytes().to_vec(),
+        };
+        Ok(Self(SecretSlice::from(key)))
+    }
 }
 
 fn signed_by_hub(headers: &HeaderMap, body: &[u8], secrets: &[SecretString]) -> bool {
@@ -58,7 +103,7 @@ fn signed_by_standard_webhooks(
     now: Timestamp,
 ) -> bool {
     let (Some(id), Some(sent_at), Some(signatures)) =
-        (only(headers, "webhook-id"), only(headers, "webhook-timestamp"), only(headers, "webhook-signature"))
+        (only(headers, ID), only(headers, TIMESTAMP), only(headers, SIGNATURE))
     else {
         return false;
     };
@@ -66,7 +111,7 @@ fn signed_by_standard_webhooks(
     if age > TIMESTAMP_TOLERANCE {
         return false;
     }
-    let signed: [&[u8]; 5] = [id.as_bytes(), b".", sent_at.as_bytes(), b".", body];
+    let signed = standard_message(id, sent_at, body);
     let claimed: Vec<Vec<u8>> = signatures
         .split(' ')
         .filter_map(|signature| signature.strip_prefix("v1,"))
@@ -83,20 +128,34 @@ fn age(sent_at: &str, now: Timestamp) -> Option<SignedDuration> {
     Some(now.duration_since(sent_at).abs())
 }
 
+/// What Standard Webhooks signs, in parts.
+fn standard_message<'a>(id: &'a str, sent_at: &'a str, body: &'a [u8]) -> [&'a [u8]; 5] {
+    [id.as_bytes(), b".", sent_at.as_bytes(), b".", body]
+}
+
+/// The base64 in a secret written as Standard Webhooks has it.
+fn encoded_key(secret: &str) -> Option<&str> {
+    secret.strip_prefix("whsec_")
+}
+
 fn standard_keys(secret: &SecretString) -> Vec<Vec<u8>> {
     let text = secret.expose_secret();
-    if let Some(encoded) = text.strip_prefix("whsec_") {
+    if let Some(encoded) = encoded_key(text) {
         return BASE64.decode(encoded).into_iter().collect();
     }
     std::iter::once(text.as_bytes().to_vec()).chain(BASE64.decode(text)).collect()
 }
 
 fn matches(key: &[u8], message: &[&[u8]], claimed: &[u8]) -> bool {
+    mac(key, message).into_bytes().ct_eq(claimed).into()
+}
+
+fn mac(key: &[u8], message: &[&[u8]]) -> CtOutput<Hmac<Sha256>> {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
     for part in message {
         mac.update(part);
     }
-    mac.finalize().into_bytes().ct_eq(claimed).into()
+    mac.finalize()
 }
 
 /// Like `Iterator::any`, but looks at every item whatever it finds: which secret matched does not show.
@@ -189,6 +248,26 @@ mod tests {
         assert!(is_signed(&headers, br#"{"test": 2432232314}"#, &secrets, sent));
     }
 
+    /// The same example, from the other end.
+    #[test]
+    fn the_published_standard_webhooks_example_is_what_we_sign() {
+        let sent = Timestamp::from_second(1_614_265_330).unwrap();
+        let secret = SigningSecret::read("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+        let signature =
+            sign("msg_p5jXN8AQM9LWM0D4loKWxJek", sent, br#"{"test": 2432232314}"#, &[secret]).unwrap();
+        assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    }
+
+    #[test]
+    fn a_signing_secret_can_be_read_and_does_not_print() {
+        for bad in ["", "whsec_", "whsec_*", "whsec_a-secret-of-some-length"] {
+            assert!(SigningSecret::read(bad).is_err(), "{bad}");
+        }
+        let printed = format!("{:?}", SigningSecret::read("hunter2-hunter2").unwrap());
+        assert!(!printed.contains("hunter2") && !printed.contains("104, 117"), "{printed}");
+        assert_eq!(sign("msg_1", now(), BODY, &[]), None);
+    }
+
     #[test]
     fn a_hub_signature_verifies_in_base64_and_in_hex() {
         let secrets = secrets(&["a-secret-of-some-length"]);
@@ -248,6 +327,26 @@ mod tests {
     }
 
     proptest! {
+        /// Whoever knows any one of the secrets can verify what all of them signed.
+        #[test]
+        fn what_we_sign_verifies_with_each_of_our_secrets(
+            id in "[a-z0-9_-]{1,40}",
+            body in any::<Vec<u8>>(),
+            texts in prop::collection::vec("(whsec_([A-Za-z0-9+/]{4}){1,9})|[ -~]{1,40}", 1..4),
+        ) {
+            let signing = texts.iter().map(|text| SigningSecret::read(text));
+            prop_assume!(signing.clone().all(|secret| secret.is_ok()));
+            let signing: Vec<SigningSecret> = signing.map(Result::unwrap).collect();
+            let signature = sign(&id, now(), &body, &signing).unwrap();
+            prop_assert_eq!(signature.split(' ').count(), texts.len());
+            let sent_at = now().as_second().to_string();
+            let headers = headers(&[(ID, &id), (TIMESTAMP, &sent_at), (SIGNATURE, &signature)]);
+            for text in &texts {
+                prop_assert!(is_signed(&headers, &body, &secrets(&[text]), now()));
+            }
+            prop_assert!(!is_signed(&headers, &body, &secrets(&["a secret that is none of them, and longer than they"]), now()));
+        }
+
         #[test]
         fn a_signature_of_another_body_never_verifies(body in any::<Vec<u8>>(), other in any::<Vec<u8>>()) {
             prop_assume!(body != other);
