@@ -94,13 +94,11 @@ impl Decision {
             }
             Sent::Failed(failure) => {
                 let (text, status) = (failure.to_string(), failure.status());
-                match app.schedule.wait_after(attempt.number, failure.retry_after()) {
-                    Some(wait) => Self::again(app, text, status, wait),
-                    None => {
-                        let reason = format!("given up after {} attempts: {text}", attempt.number);
-                        Self::dead(app, reason, status, &[Metric::NoticesFailed, Metric::NoticesDead])
-                    }
+                if let Some(wait) = app.schedule.wait_after(attempt.number, failure.retry_after()) {
+                    return Self::again(app, text, status, wait);
                 }
+                let reason = format!("given up after {} attempts: {text}", attempt.number);
+                Self::dead(app, reason, status, &[Metric::NoticesFailed, Metric::NoticesDead])
             }
         }
     }
@@ -123,7 +121,8 @@ impl Decision {
     }
 
     fn again(app: &App, reason: String, status: Option<u16>, wait: Duration) -> Self {
-        let changes = failed(Changes::default(), &reason, status).set("due_at", number(after(app.clock.now(), wait)));
+        let changes =
+            failed(Changes::default(), &reason, status).set("due_at", number(after(app.clock.now(), wait)));
         let metrics = &[Metric::NoticesFailed];
         Self { outcome: Outcome::Failed, changes, said: "failed", reason: Some(reason), metrics }
     }

@@ -48,7 +48,9 @@ pub(crate) fn parse(value: &str) -> Result<Schedule, String> {
         list(value)?.into_iter().map(|wait| parse(wait).map(Duration::from_secs)).collect();
     match waits {
         Some(waits) if waits.len() <= 50 => Ok(Schedule(waits)),
-        _ => Err("must be up to 50 whole numbers of seconds from 1 to 604800, separated by commas".to_owned()),
+        _ => {
+            Err("must be up to 50 whole numbers of seconds from 1 to 604800, separated by commas".to_owned())
+        }
     }
 }
 

@@ -116,14 +116,14 @@ pub(crate) async fn make_first_attempts(app: &App, batch: Batch, deadline: Deadl
         }
     }
     let subscribers = Subscribers::new(AT_ONCE);
-    let delivering = join_all(due_notices.into_iter().map(|(sequence, due)| {
-        let subscribers = &subscribers;
-        async move { (sequence, notices::deliver(app, subscribers, &due, deadline).await) }
-    }));
-    let (sequences, due_events): (Vec<String>, Vec<Due>) = due_events.into_iter().unzip();
+    let (mut sequences, due_notices): (Vec<String>, Vec<Due>) = due_notices.into_iter().unzip();
+    let (of_events, due_events): (Vec<String>, Vec<Due>) = due_events.into_iter().unzip();
+    sequences.extend(of_events);
+    let delivering: Vec<_> =
+        due_notices.iter().map(|due| notices::deliver(app, &subscribers, due, deadline)).collect();
     let publishing = events::publish(app, due_events, deadline);
-    let (delivered, published) = join(delivering, publishing).await;
-    let outcomes = delivered.into_iter().chain(sequences.into_iter().zip(published));
+    let (delivered, published) = join(join_all(delivering), publishing).await;
+    let outcomes = sequences.into_iter().zip(delivered.into_iter().chain(published));
     outcomes.filter(|(_, outcome)| *outcome == Outcome::StoreDown).map(|(sequence, _)| sequence).collect()
 }
 
@@ -190,7 +190,9 @@ mod tests {
 
     #[test]
     fn whatever_comes_from_elsewhere_is_no_batch() {
-        for other in [json!({}), json!([]), json!({"Records": []}), json!({"Records": [{"eventSource": "x"}]})] {
+        for other in
+            [json!({}), json!([]), json!({"Records": []}), json!({"Records": [{"eventSource": "x"}]})]
+        {
             assert!(Batch::read(other.to_string().as_bytes()).is_none(), "{other}");
         }
         assert!(Batch::read(b"not json").is_none());

@@ -46,13 +46,13 @@ pub(crate) async fn sweep(app: &App, deadline: Deadline) -> Tally {
             tally.add(Outcome::LeftOver);
             break;
         }
-        let pages = join_all(shards.into_iter().map(|(shard, start)| async move {
-            let page = app.table.due(&shard, now, PAGE, start, deadline.act_by()).await;
-            (shard, page)
-        }));
-        shards = Vec::new();
+        let reading: Vec<_> = shards
+            .iter()
+            .map(|(shard, start)| app.table.due(shard, now, PAGE, start.clone(), deadline.act_by()))
+            .collect();
+        let pages = join_all(reading).await;
         let mut keys = Vec::new();
-        for (shard, page) in pages.await {
+        for ((shard, _), page) in std::mem::take(&mut shards).into_iter().zip(pages) {
             match page {
                 Ok(page) => {
                     keys.extend(page.keys);
@@ -92,7 +92,8 @@ async fn deal_with(
     match read(app, to_read, deadline).await {
         Ok(items) => {
             for item in items {
-                let is_notice = item.get("sk").and_then(|sk| sk.as_s().ok()).is_some_and(|sk| sk == outbox::SORT_KEY);
+                let is_notice =
+                    item.get("sk").and_then(|sk| sk.as_s().ok()).is_some_and(|sk| sk == outbox::SORT_KEY);
                 let (version, due) = if is_notice {
                     (outbox::VERSION, &mut due_notices)
                 } else {
@@ -126,17 +127,22 @@ async fn read(
     deadline: Deadline,
 ) -> Result<Vec<Item>, dynamo::Error> {
     let keys: Vec<_> = keys.into_iter().collect();
-    let chunks = keys.chunks(READ_TOGETHER).map(|chunk| app.table.get_all(chunk.to_vec(), deadline.act_by()));
+    let chunks: Vec<_> = keys
+        .chunks(READ_TOGETHER)
+        .map(|chunk| app.table.get_all(chunk.to_vec(), deadline.act_by()))
+        .collect();
     let chunks: Result<Vec<Vec<Item>>, _> = join_all(chunks).await.into_iter().collect();
     Ok(chunks?.concat())
 }
 
 async fn deliver_all(app: &App, subscribers: &Subscribers, due: &[Due], deadline: Deadline) -> Vec<Outcome> {
-    join_all(due.iter().map(|due| notices::deliver(app, subscribers, due, deadline))).await
+    let delivering: Vec<_> =
+        due.iter().map(|due| notices::deliver(app, subscribers, due, deadline)).collect();
+    join_all(delivering).await
 }
 
 async fn lapse_all(app: &App, claims: &BTreeSet<(String, String)>, deadline: Deadline) -> Vec<Outcome> {
-    let lapsing = claims.iter().map(|(pk, _)| lapse(app, pk, deadline));
+    let lapsing: Vec<_> = claims.iter().map(|(pk, _)| lapse(app, pk, deadline)).collect();
     stream::iter(lapsing).buffer_unordered(CLAIMS_AT_ONCE).collect().await
 }
 
