@@ -46,16 +46,17 @@ pub struct Work {
     pub lease: Lease,
     /// How it begins.
     pub begin: Begin,
+    /// What shall be written if the holder is never heard of again.
+    pub if_lapsed: Account,
     /// How long the end of it is replayed.
     pub answer_lifetime: Duration,
 }
 
 /// What a key's record says once it is claimed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Begin {
-    /// ACTING, because nothing lies between the claim and the act; and what shall be written if the holder is never
-    /// heard of again.
-    Acting(Box<Account>),
+    /// ACTING, because nothing lies between the claim and the act.
+    Acting,
     /// CLAIMED, because a look comes first. [`Claims::act`] says when the act begins.
     Looking,
 }
@@ -65,7 +66,7 @@ pub enum Begin {
 pub struct Intent<'a> {
     /// What shall be done.
     pub account: &'a Account,
-    /// What shall be written if the holder is never heard of again.
+    /// What shall be written if the holder is never heard of again, now that it may have happened.
     pub if_lapsed: &'a Account,
     /// What was seen before the act, for whoever must find out later whether it happened.
     pub looked: &'a str,
