@@ -11,11 +11,13 @@ mod gateway;
 mod engine;
 mod inbox;
 pub mod template;
+mod rule;
 mod signing;
 
 pub use engine::{Engine, TABLE_NAME};
 pub use gateway::Gateway;
 pub use inbox::{Inbox, Received};
+pub use rule::Rule;
 pub use shared::clock::{Clock, ManualClock};
 pub use signing::hub_signature;
 pub use stack::{Options, Stack, WEBHOOK_SECRET};
