@@ -40,11 +40,14 @@ impl Gateway {
         let aws = engine::sdk_config(store_url).await;
         let webhook_intake = webhook_intake::App::start(&variables, &aws, clock.clone()).await;
         let webhook_intake = webhook_intake.map_err(|error| Error::Function(Box::new(error)))?;
-        let data_actions = data_actions::App::start(&variables, &aws, clock).await;
+        let data_actions = data_actions::App::start(&variables, &aws, clock.clone()).await;
         let data_actions = data_actions.map_err(|error| Error::Function(Box::new(error)))?;
+        let transfers = transfers::App::start(&variables, &aws, clock).await;
+        let transfers = transfers.map_err(|error| Error::Function(Box::new(error)))?;
         let routes = Router::new()
             .merge(webhook_intake::router(Arc::clone(&webhook_intake)))
-            .merge(data_actions::router(data_actions));
+            .merge(data_actions::router(data_actions))
+            .merge(transfers::router(transfers));
         let runs = Runs::default();
         let routes =
             lambda::with_fallbacks(routes).layer(middleware::from_fn_with_state(runs.clone(), Runs::run));

@@ -13,6 +13,7 @@ mod inbox;
 mod bus;
 mod relay;
 pub mod template;
+mod rule;
 mod signing;
 
 pub use self::relay::Relay;
@@ -20,6 +21,7 @@ pub use bus::{Bus, Published};
 pub use engine::{Engine, TABLE_NAME};
 pub use gateway::Gateway;
 pub use inbox::{Inbox, Received};
+pub use rule::Rule;
 pub use shared::clock::{Clock, ManualClock};
 pub use signing::hub_signature;
 pub use stack::{Options, Stack, WEBHOOK_SECRET};

@@ -4,4 +4,5 @@ mod binaries;
 mod command_line;
 mod data_actions;
 mod template;
+mod transfers;
 mod webhook_intake;

@@ -10,17 +10,24 @@ use harness::secrets_manager::SecretsManager;
 use harness::world::World;
 use local::{Gateway, template};
 use serde_json::{Value, json};
-use simulator::{Behaviour, Fault, Operation, Surface};
+use simulator::{Behaviour, Conversation, Fault, Operation, Queue, Surface};
 
-/// Settings that would hold a secret themselves: for one machine, never in a template.
-const INLINE_SECRETS: [&str; 3] = ["WEBHOOK_SECRETS", "GENESYS_CLIENT_ID", "GENESYS_CLIENT_SECRET"];
+/// Settings that would hold a secret themselves, or let notices go anywhere: never in a template.
+const FOR_ONE_MACHINE: [&str; 5] = [
+    "WEBHOOK_SECRETS",
+    "GENESYS_CLIENT_ID",
+    "GENESYS_CLIENT_SECRET",
+    "AUDIT_PII_KEY",
+    "NOTICE_ALLOW_PRIVATE",
+];
 
 /// The settings of a function, as the README's table has them.
 fn documented(function: &str) -> BTreeSet<String> {
     let section =
         include_str!("../../README.md").split("\n## ").find(|section| section.starts_with("Settings"));
     let rows = section.expect("a section Settings").lines().filter(|line| line.starts_with("| `"));
-    rows.filter(|row| row.split('|').nth(2).is_some_and(|whose| ["both", function].contains(&whose.trim())))
+    let is_of = |whose: &str| whose.split(',').any(|name| ["all", function].contains(&name.trim()));
+    rows.filter(|row| row.split('|').nth(2).is_some_and(is_of))
         .flat_map(|row| variables_in(row.split('|').nth(1).unwrap_or_default(), '`'))
         .collect()
 }
@@ -30,7 +37,7 @@ fn asked_for(function: &str) -> BTreeSet<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace");
     let mut files =
         vec![format!("functions/{function}/src/settings.rs"), "shared/src/telemetry.rs".to_owned()];
-    if function == "data-actions" {
+    if ["data-actions", "transfers"].contains(&function) {
         files.push("shared/src/genesys/settings.rs".to_owned());
     }
     files
@@ -64,10 +71,16 @@ fn functions() -> BTreeMap<String, Value> {
 
 /// What an expression of the template comes to with these parameters; nothing, where it is left out.
 fn resolve(expression: &Value, parameters: &BTreeMap<String, String>) -> Option<String> {
+    if let Some(text) = expression["Fn::Sub"].as_str() {
+        // CloudFormation puts the secret itself in the place of a reference to one.
+        return Some(
+            if text.contains("{{resolve:secretsmanager:") { "whsec_c2VjcmV0" } else { text }.to_owned(),
+        );
+    }
     if let Some(name) = expression["Ref"].as_str() {
         return match name {
             "AWS::NoValue" => None,
-            "Table" => Some("patchbay".to_owned()),
+            "Table" | "EventBus" => Some("patchbay".to_owned()),
             _ => Some(parameters.get(name).unwrap_or_else(|| panic!("no value for {name}")).clone()),
         };
     }
@@ -127,7 +140,8 @@ async fn every_route_of_the_template_is_served_and_with_its_method_only() {
             served.insert(format!("{method} {path}"));
         }
     }
-    let documented = ["POST /data-actions/{dataActionId}/invocations", "POST /webhooks/genesys"];
+    let documented =
+        ["POST /data-actions/{dataActionId}/invocations", "POST /transfers", "POST /webhooks/genesys"];
     assert_eq!(served, documented.map(str::to_owned).into());
 }
 
@@ -138,7 +152,7 @@ fn the_readme_the_code_and_the_template_name_the_same_settings() {
         assert_eq!(asked_for(&name), documented, "{name}: the code and the README");
         let given = function["Environment"]["Variables"].as_object().expect("variables");
         let given: BTreeSet<String> = given.keys().cloned().collect();
-        let deployed = documented.into_iter().filter(|name| !INLINE_SECRETS.contains(&name.as_str()));
+        let deployed = documented.into_iter().filter(|name| !FOR_ONE_MACHINE.contains(&name.as_str()));
         assert_eq!(given, deployed.collect(), "{name}: the template and the README");
     }
 }
@@ -175,6 +189,10 @@ fn extremes() -> Vec<BTreeMap<String, String>> {
         ("GenesysLoginUrl", "https://login.example"),
         ("RetrySafeDataActions", "*"),
         ("RetrySafeDataActions", "custom_-_1, b.c~d"),
+        ("AuditPiiKeySecretArn", SECRET),
+        ("CrmWebhookUrl", "https://crm.example/hooks?tenant=1"),
+        ("NoticeSigningSecretsSecretArn", SECRET),
+        ("NoticeRetrySeconds", "1"),
     ] {
         let mut values = defaults();
         values.insert(name.to_owned(), value.to_owned());
@@ -208,10 +226,26 @@ fn the_table_has_the_keys_and_the_time_to_live_that_the_code_uses() {
     let table = template::table();
     let key =
         json!([{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}]);
-    let types =
-        json!([{"AttributeName": "pk", "AttributeType": "S"}, {"AttributeName": "sk", "AttributeType": "S"}]);
     assert_eq!(table["KeySchema"], key);
-    assert_eq!(table["AttributeDefinitions"], types);
+    let due = json!([{
+        "IndexName": "due",
+        "KeySchema": [
+            {"AttributeName": "due_shard", "KeyType": "HASH"},
+            {"AttributeName": "due_at", "KeyType": "RANGE"},
+        ],
+        "Projection": {"ProjectionType": "KEYS_ONLY"},
+    }]);
+    assert_eq!(table["GlobalSecondaryIndexes"], due);
+    let types = table["AttributeDefinitions"].as_array().expect("a list").iter();
+    let types: Vec<_> = types
+        .map(|it| {
+            (
+                it["AttributeName"].as_str().unwrap_or_default(),
+                it["AttributeType"].as_str().unwrap_or_default(),
+            )
+        })
+        .collect();
+    assert_eq!(types, [("pk", "S"), ("sk", "S"), ("due_shard", "S"), ("due_at", "N")]);
     assert_eq!(table["TimeToLiveSpecification"], json!({"AttributeName": "expires_at", "Enabled": true}));
 }
 
@@ -239,8 +273,13 @@ fn statements(role: &str) -> Vec<Value> {
     let policies = policies.as_array().expect("policies").iter();
     policies
         .flat_map(|policy| policy["PolicyDocument"]["Statement"].as_array().expect("a list"))
-        .cloned()
+        .map(unconditional)
         .collect()
+}
+
+/// A statement that may be left out, as it is where it is not.
+fn unconditional(statement: &Value) -> Value {
+    statement.get("Fn::If").map_or(statement, |condition| &condition[1]).clone()
 }
 
 fn actions(statement: &Value) -> Vec<String> {
@@ -306,7 +345,8 @@ fn all_statements(value: &Value, found: &mut Vec<Value>) {
     match value {
         Value::Array(elements) => elements.iter().for_each(|element| all_statements(element, found)),
         Value::Object(members) => {
-            found.extend(members.get("Statement").and_then(Value::as_array).into_iter().flatten().cloned());
+            let statements = members.get("Statement").and_then(Value::as_array).into_iter().flatten();
+            found.extend(statements.map(unconditional));
             members.values().for_each(|member| all_statements(member, found));
         }
         _ => {}
@@ -331,15 +371,66 @@ fn no_policy_is_open_to_everything() {
 #[test]
 fn every_queue_and_log_a_role_names_is_of_this_template() {
     let template = template::read();
-    for role in ["WebhookIntakeRole", "DataActionsRole"] {
+    for role in ["WebhookIntakeRole", "DataActionsRole", "TransfersRole", "RelayRole"] {
         for statement in statements(role) {
             let named =
-                statement["Resource"]["Fn::GetAtt"].as_str().or(statement["Resource"]["Ref"].as_str());
+                ["Fn::GetAtt", "Ref", "Fn::Sub"].iter().find_map(|form| statement["Resource"][form].as_str());
             let named = named.unwrap_or_else(|| panic!("no one resource: {statement}"));
+            let named = named.trim_start_matches("${");
             let name = named.split('.').next().unwrap();
             let is_known = ["Resources", "Parameters"].iter().any(|part| template[part].get(name).is_some());
             assert!(is_known, "{named}");
         }
+    }
+}
+
+#[tokio::test]
+async fn transfers_may_do_what_it_does_and_no_more() {
+    let world = World::with(Surface::Platform, &[("CRM_WEBHOOK_URL", "https://crm.example")]).await;
+    world.genesys.conversation("c", Conversation::with_agent("alice"));
+    world.genesys.queue("q", Queue::open().joined(1));
+    world.genesys.fault(Operation::Transfer, Fault::stall_after_effect());
+    let order =
+        json!({"conversationId": "c", "transferType": "blind", "destination": {"type": "queue", "id": "q"}});
+    let patient = [("idempotency-key", "k"), ("prefer", "wait=20")];
+    let cold = world.another_instance(&[]).await;
+    let one = world.transfer(&patient, &order);
+    let other = async {
+        world.genesys.wait_for_stalled(1).await;
+        world.transfer_at(&cold, &patient, &order).await
+    };
+    let release = async {
+        world.store.wait_for("GetItem", 1).await;
+        world.genesys.release_stalled();
+    };
+    let ((one, other), ()) = join(join(one, other), release).await;
+
+    assert_eq!((one.status, other.status), (200, 200));
+    // A transaction's parts: the claim is updated; entry, head and notice are put.
+    assert_eq!(granted("TransfersRole"), needed(&world));
+}
+
+/// The keys that a role may write to under an action, as patterns.
+fn leading_keys(role: &str, action: &str) -> Vec<String> {
+    let allowing =
+        statements(role).into_iter().filter(|it| actions(it).contains(&format!("dynamodb:{action}")));
+    allowing
+        .flat_map(|it| it["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"].as_array().cloned())
+        .flatten()
+        .map(|pattern| as_text(&pattern))
+        .collect()
+}
+
+#[test]
+fn nobody_may_update_or_delete_an_entry_of_a_trail() {
+    for role in ["WebhookIntakeRole", "DataActionsRole", "TransfersRole", "RelayRole"] {
+        for action in ["UpdateItem", "BatchWriteItem"] {
+            let patterns = leading_keys(role, action);
+            assert!(patterns.iter().all(|it| it.ends_with("#*") && it != "trail#*"), "{role}: {patterns:?}");
+            assert_eq!(patterns.is_empty(), !granted(role).contains(action), "{role}: {action}");
+        }
+        assert!(granted(role).iter().all(|action| !action.starts_with("Delete")), "{role}");
+        assert!(!leading_keys(role, "PutItem").is_empty(), "{role} may put anywhere");
     }
 }
 

@@ -4,6 +4,7 @@
 
 pub mod world;
 pub mod store;
+pub mod trail;
 pub mod secrets_manager;
 pub mod runtime_api;
 pub mod events;

@@ -14,6 +14,7 @@ use serde_json::Value;
 use simulator::{Simulator, Surface};
 
 use crate::store::FaultyStore;
+use crate::trail;
 
 /// The secret that deliveries are signed with.
 pub const WEBHOOK_SECRET: &str = "the-secret-of-this-test";
@@ -103,6 +104,16 @@ impl World {
         self.post(&url, headers, body).await
     }
 
+    /// Asks for a transfer over HTTP.
+    pub async fn transfer(&self, headers: &[(&str, &str)], body: &Value) -> Response {
+        self.transfer_at(&self.gateway, headers, body).await
+    }
+
+    /// Asks another instance for a transfer over HTTP.
+    pub async fn transfer_at(&self, gateway: &Gateway, headers: &[(&str, &str)], body: &Value) -> Response {
+        self.post(&format!("{}/transfers", gateway.url()), headers, body.to_string()).await
+    }
+
     /// Delivers a webhook, signed as Genesys Cloud signs.
     pub async fn deliver(&self, body: impl Into<Bytes>) -> Response {
         let body = body.into();
@@ -136,6 +147,18 @@ impl World {
             .into_iter()
             .filter(|item| item["sk"]["S"].as_str().is_some_and(|sk| sk.starts_with(sort_key)))
             .collect()
+    }
+
+    /// The entries of a trail, after checking that it is as it was written.
+    #[must_use]
+    pub fn trail(&self, name: &str) -> Vec<Value> {
+        trail::verified(&self.items(""), name).unwrap_or_else(|fault| panic!("the trail {name}: {fault}"))
+    }
+
+    /// The names of all trails.
+    #[must_use]
+    pub fn trails(&self) -> Vec<String> {
+        trail::names(&self.items(""))
     }
 
     /// Changes the one item with this sort key behind everybody's back.

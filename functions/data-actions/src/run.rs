@@ -85,7 +85,8 @@ pub(crate) async fn run(app: &App, request: &Request, invocation: &Invocation, d
         fingerprint: request.fingerprint.clone(),
         repetition: app.settings.repetition(&request.id),
         lease: invocation.lease(app.settings.lease),
-        begin: Begin::Acting(Box::new(witness.lapsed())),
+        begin: Begin::Acting,
+        if_lapsed: witness.lapsed(),
         answer_lifetime: app.settings.answer_lifetime,
         scope,
     };

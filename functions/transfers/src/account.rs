@@ -109,8 +109,16 @@ impl Witness<'_> {
         self.account(self.entry("transfer-intended").with("movedParticipantId", leg), None)
     }
 
-    /// What is told if nobody comes back to tell how it ended.
-    pub(crate) fn lapsed(&self) -> Account {
+    /// What is told if nobody comes back from the look.
+    pub(crate) fn lapsed_before_the_act(&self) -> Account {
+        let entry =
+            self.entry("transfer-not-performed").with("reason", "the attempt was cut off before it was sent");
+        let error = "internal-error: the attempt was cut off before it was sent";
+        self.account(entry, self.notice("failed", Some(error)))
+    }
+
+    /// What is told if nobody comes back from the act.
+    pub(crate) fn lapsed_in_the_act(&self) -> Account {
         let entry = self.entry("transfer-unknown").with("reason", "the attempt was cut off");
         let error = "outcome-unknown: the attempt was cut off, and the call may have been transferred";
         self.account(entry, self.notice("unknown", Some(error)))

@@ -96,6 +96,7 @@ pub(crate) async fn run(app: &App, request: &Request, invocation: &Invocation, d
         conversation.id = request.transfer.conversation.as_str(),
         idempotency.key_hash = key_hash,
     );
+    let witness = Witness { app, request, invocation, key_hash: &key_hash, started: Instant::now() };
     let work = Work {
         scope,
         key: request.key.clone(),
@@ -103,9 +104,9 @@ pub(crate) async fn run(app: &App, request: &Request, invocation: &Invocation, d
         repetition: Repetition::Unsafe,
         lease: invocation.lease(app.settings.lease),
         begin: Begin::Looking,
+        if_lapsed: witness.lapsed_before_the_act(),
         answer_lifetime: request.window.unwrap_or(app.settings.answer_lifetime),
     };
-    let witness = Witness { app, request, invocation, key_hash: &key_hash, started: Instant::now() };
     async {
         let run = once(witness, &work, deadline).await;
         report(witness, &run);
@@ -150,7 +151,7 @@ async fn begin(
     let looked = serde_json::to_string(&ready.seen).expect("lists of strings always serialise");
     let intent = Intent {
         account: &witness.intended(ready.leg.as_ref().map(shared::genesys::Id::as_str)),
-        if_lapsed: &witness.lapsed(),
+        if_lapsed: &witness.lapsed_in_the_act(),
         looked: &looked,
         lease: work.lease,
     };

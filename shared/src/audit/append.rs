@@ -91,7 +91,7 @@ impl<'a> Tellable<'a> {
     }
 
     /// The entry's item and the head it makes, if the trail ends at `head`.
-    fn at_its_place(&self, head: Option<&Head>) -> (Item, Head) {
+    pub(super) fn at_its_place(&self, head: Option<&Head>) -> (Item, Head) {
         let sequence = head.map_or(1, |head| head.sequence + 1);
         let mut members = self.members.clone();
         members.insert("sequence".to_owned(), json!(sequence));
@@ -121,7 +121,7 @@ fn still_at(head: Option<&Head>, put: PutBuilder) -> PutBuilder {
 }
 
 impl Head {
-    fn item(&self, trail: &Trail) -> Item {
+    pub(super) fn item(&self, trail: &Trail) -> Item {
         [
             ("pk", string(&trail.head_key())),
             ("sk", string(HEAD)),

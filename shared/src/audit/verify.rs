@@ -75,3 +75,6 @@ pub fn verify(trail: &Trail, entries: &[Item], head: Option<&Item>) -> Result<Ve
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

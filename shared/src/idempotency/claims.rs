@@ -46,16 +46,17 @@ pub struct Work {
     pub lease: Lease,
     /// How it begins.
     pub begin: Begin,
+    /// What shall be written if the holder is never heard of again.
+    pub if_lapsed: Account,
     /// How long the end of it is replayed.
     pub answer_lifetime: Duration,
 }
 
 /// What a key's record says once it is claimed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Begin {
-    /// ACTING, because nothing lies between the claim and the act; and what shall be written if the holder is never
-    /// heard of again.
-    Acting(Box<Account>),
+    /// ACTING, because nothing lies between the claim and the act.
+    Acting,
     /// CLAIMED, because a look comes first. [`Claims::act`] says when the act begins.
     Looking,
 }
@@ -65,7 +66,7 @@ pub enum Begin {
 pub struct Intent<'a> {
     /// What shall be done.
     pub account: &'a Account,
-    /// What shall be written if the holder is never heard of again.
+    /// What shall be written if the holder is never heard of again, now that it may have happened.
     pub if_lapsed: &'a Account,
     /// What was seen before the act, for whoever must find out later whether it happened.
     pub looked: &'a str,
@@ -146,10 +147,10 @@ pub enum Outcome<'a> {
 }
 
 impl Outcome<'_> {
-    /// Whether a record in this state says the same.
-    fn is(&self, state: &State) -> bool {
+    /// Whether a record in this state says the same. Of answers there is one, and it is the recorded one.
+    fn is_said_by(&self, state: &State) -> bool {
         match self {
-            Self::Done(_) => matches!(state, State::Done(_)),
+            Self::Done(_) => false,
             Self::NotDone(_) => matches!(state, State::Free),
             Self::Unknown(_) => matches!(state, State::Unknown),
         }
@@ -283,9 +284,12 @@ impl Claims {
         if let Appended::Refused(standing) = self.write(claim, finishing, account, now, until).await? {
             let standing = standing.into_iter().next().flatten().unwrap_or_default();
             let record = if standing.is_empty() { None } else { Some(Record::read(&standing)?) };
-            // Somebody has written the same for us: the sweep, that it is unknown; or an earlier try of our own.
+            // Somebody has said the same under this claim: the sweep, that it is unknown; a repeat that looked, that
+            // it did not happen.
             let is_said = record.as_ref().is_some_and(|record| {
-                record.owner == claim.owner && record.epoch == claim.epoch && outcome.is(&record.state)
+                record.owner == claim.owner
+                    && record.epoch == claim.epoch
+                    && outcome.is_said_by(&record.state)
             });
             if !is_said {
                 return self.fenced(&claim.key_hash, record, until).await;

@@ -6,7 +6,7 @@ use super::Error;
 use super::account::Account;
 use super::claims::{Claim, Claims};
 use super::record::{Record, SORT_KEY, State, Unreadable, text};
-use super::writes;
+use super::writes::{self, Lapsing};
 use crate::audit::Appended;
 use crate::dynamo::Item;
 
@@ -23,29 +23,41 @@ pub enum Lapsed {
         /// Whether it may be run again without harm, so that nobody need look into it.
         is_retry_safe: bool,
     },
+    /// It is free again: its holder had not begun to act, and its trail says so.
+    Freed {
+        /// The hash that stands for its key.
+        key_hash: String,
+    },
     /// Its lease still runs, or it has ended in the meantime.
     NotLapsed,
 }
 
 impl Claims {
-    /// Turns a claim that acts into one that is unknown, if its lease has lapsed. What its holder left to be
-    /// written for this case is written with it.
+    /// Turns a claim whose lease has lapsed into one that is unknown, or free if its holder had not begun to act.
+    /// What the holder left to be written for this case is written with it.
     pub async fn lapse(&self, pk: &str, until: Instant) -> Result<Lapsed, Error> {
         let Some(item) = self.table.get(pk, SORT_KEY, until).await? else { return Ok(Lapsed::NotLapsed) };
         let record = Record::read(&item)?;
         let now = self.clock.now();
-        if !matches!(record.state, State::Acting) || record.lease_until > now.as_millisecond() {
+        let lapsing = match record.state {
+            State::Acting => Lapsing::Acting,
+            State::Claimed => Lapsing::Looking,
+            State::Free | State::Unknown | State::Done(_) => return Ok(Lapsed::NotLapsed),
+        };
+        if record.lease_until > now.as_millisecond() {
             return Ok(Lapsed::NotLapsed);
         }
         let account = if_lapsed(&item)?;
         let key_hash = pk.trim_start_matches("claim#").to_owned();
         let claim = Claim::held(key_hash.clone(), &record);
-        let lapsing =
-            self.table.updating(pk, SORT_KEY, |update| writes::lapsing(update, &claim, BECAUSE, now));
+        let write = self
+            .table
+            .updating(pk, SORT_KEY, |update| writes::lapsing(update, &claim, lapsing, BECAUSE, now));
         let is_retry_safe = item.get("retry_safe").and_then(|safe| safe.as_bool().ok()) == Some(&true);
-        match self.write(&claim, lapsing, &account, now, until).await? {
-            Appended::Applied(_) => Ok(Lapsed::Unknown { key_hash, is_retry_safe }),
-            Appended::Refused(_) => Ok(Lapsed::NotLapsed),
+        match (self.write(&claim, write, &account, now, until).await?, lapsing) {
+            (Appended::Applied(_), Lapsing::Acting) => Ok(Lapsed::Unknown { key_hash, is_retry_safe }),
+            (Appended::Applied(_), Lapsing::Looking) => Ok(Lapsed::Freed { key_hash }),
+            (Appended::Refused(_), _) => Ok(Lapsed::NotLapsed),
         }
     }
 }

@@ -58,19 +58,13 @@ pub(super) fn claiming(
     if let Some(caller) = &work.scope.caller {
         assign.push(values.assign("caller", string(caller)));
     }
-    let remove = match &work.begin {
-        Begin::Acting(if_lapsed) => {
-            let [shard, at] = due::attributes(pk, lease_until);
-            assign.extend([shard, at].map(|(name, value)| values.assign(name, value)));
-            assign.push(values.assign("if_lapsed", string(&json(if_lapsed))));
-            values.set("begun", string("ACTING"));
-            LEFTOVERS.to_owned()
-        }
-        Begin::Looking => {
-            values.set("begun", string("CLAIMED"));
-            format!("{LEFTOVERS}, {UNDER_WAY}")
-        }
+    let begun = match work.begin {
+        Begin::Acting => "ACTING",
+        Begin::Looking => "CLAIMED",
     };
+    values.set("begun", string(begun));
+    assign.push(values.assign("if_lapsed", string(&json(&work.if_lapsed))));
+    assign.extend(due::attributes(pk, lease_until).map(|(name, value)| values.assign(name, value)));
     values.set("claimed", string("CLAIMED"));
     values.set("free", string("FREE"));
     values.set("owner", string(owner));
@@ -80,7 +74,7 @@ pub(super) fn claiming(
     values.set("now_s", number(now.as_second()));
     update
         .condition_expression(format!("attribute_not_exists(pk) OR (v = :v AND ({condition}))"))
-        .update_expression(format!("SET {} REMOVE {remove}", assign.join(", ")))
+        .update_expression(format!("SET {} REMOVE {LEFTOVERS}", assign.join(", ")))
         .return_values(ReturnValue::UpdatedNew)
         .expression_attribute_names("#state", "state")
         .expression_attribute_names("#owner", "owner")
@@ -184,20 +178,37 @@ pub(super) fn finishing(
     fenced(update, claim, under_way, values)
 }
 
-/// The holder was never heard of again: what it did may have happened.
-pub(super) fn lapsing(update: UpdateBuilder, claim: &Claim, because: &str, now: Timestamp) -> UpdateBuilder {
+/// The holder was never heard of again. What it did may have happened, if it had begun to act.
+pub(super) fn lapsing(
+    update: UpdateBuilder,
+    claim: &Claim,
+    lapsed: Lapsing,
+    because: &str,
+    now: Timestamp,
+) -> UpdateBuilder {
+    let (from, to) = match lapsed {
+        Lapsing::Looking => ("CLAIMED", "FREE"),
+        Lapsing::Acting => ("ACTING", "UNKNOWN"),
+    };
     let mut values = Values::default();
     let assign = [
-        "#state = :unknown".to_owned(),
+        "#state = :next".to_owned(),
         values.assign("finished_at", number(now.as_millisecond())),
         values.assign("expires_at", number(after(now, UNCLEAR_LIFETIME).as_second())),
         values.assign("because", string(because)),
     ];
-    values.set("unknown", string("UNKNOWN"));
-    values.set("acting", string("ACTING"));
+    values.set("from", string(from));
+    values.set("next", string(to));
     values.set("now_ms", number(now.as_millisecond()));
     let update = update.update_expression(format!("SET {} REMOVE {UNDER_WAY}", assign.join(", ")));
-    fenced(update, claim, "#state = :acting AND lease_until <= :now_ms", values)
+    fenced(update, claim, "#state = :from AND lease_until <= :now_ms", values)
+}
+
+/// What a holder was at who was never heard of again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lapsing {
+    Looking,
+    Acting,
 }
 
 /// Only while the key is this claim's, and in a state that `condition` names.

@@ -156,6 +156,13 @@ impl Conversation {
         if is_in_transfer { Err(Conflict::InTransfer) } else { Ok(()) }
     }
 
+    /// Whether, since `seen`, the conversation has come to a queue other than the destination, and not to that.
+    fn has_new_queue(&self, seen: &Seen, destination: &Destination) -> bool {
+        let new = || self.participants.iter().filter(|leg| !seen.participants.contains(&leg.id));
+        new().any(|leg| leg.has_purpose(&["acd"]) && leg.queue.is_some())
+            && !new().any(|leg| leg.is_of(destination))
+    }
+
     /// What has become of a transfer before which `seen` was there: a transfer that is new and goes where it should, or
     /// a leg of its destination's that is new.
     #[must_use]
@@ -166,10 +173,13 @@ impl Conversation {
             .iter()
             .rfind(|leg| !seen.participants.contains(&leg.id) && leg.is_of(destination) && !leg.is_gone());
         let destination_participant = leg.map(|leg| leg.id.clone());
-        let new = self
-            .recent_transfers
-            .iter()
-            .filter(|recent| !seen.transfers.contains(&recent.id) && recent.may_go_to(destination));
+        // A queue is not named: a transfer to another one is told from ours by that one's leg.
+        let is_queue = matches!(destination, Destination::Queue(_));
+        let went_elsewhere = leg.is_none() && self.has_new_queue(seen, destination);
+        let new = self.recent_transfers.iter().filter(|recent| {
+            !seen.transfers.contains(&recent.id)
+                && (recent.names(destination) || (is_queue && recent.names_nobody() && !went_elsewhere))
+        });
         let (went_wrong, under_way): (Vec<_>, Vec<_>) = new.partition(|recent| recent.went_wrong());
         let furthest = under_way.into_iter().max_by_key(|recent| recent.progress());
         match (furthest, leg, went_wrong.first()) {
@@ -242,21 +252,25 @@ impl RecentTransfer {
         if self.is_in(&["complete", "completed"]) { Progress::Completed } else { Progress::Accepted }
     }
 
-    /// Whether it goes to the destination, or does not say where: a queue is not named.
-    fn may_go_to(&self, destination: &Destination) -> bool {
-        let Some(named) = &self.destination else { return matches!(destination, Destination::Queue(_)) };
-        let wanted = destination.id();
-        let is_named = |name: &Option<String>| name.as_deref() == Some(wanted);
-        let names_nobody = [&named.id, &named.user_id, &named.queue_id, &named.address]
-            .iter()
-            .all(|name| name.as_deref().is_none_or(str::is_empty));
+    /// Whether it says that it goes to the destination.
+    fn names(&self, destination: &Destination) -> bool {
+        let Some(named) = &self.destination else { return false };
+        let is_named = |name: &Option<String>| name.as_deref() == Some(destination.id());
         match destination {
-            Destination::Queue(_) => names_nobody || is_named(&named.queue_id) || is_named(&named.id),
+            Destination::Queue(_) => is_named(&named.queue_id) || is_named(&named.id),
             Destination::User(_) => is_named(&named.user_id) || is_named(&named.id),
             Destination::External(address) => [&named.address, &named.id]
                 .iter()
                 .any(|name| name.as_deref().is_some_and(|name| address.is_told_as(name))),
         }
+    }
+
+    /// Whether it does not say where it goes, as one to a queue.
+    fn names_nobody(&self) -> bool {
+        self.destination.as_ref().is_none_or(|named| {
+            let names = [&named.id, &named.user_id, &named.queue_id, &named.address];
+            names.iter().all(|name| name.as_deref().is_none_or(str::is_empty))
+        })
     }
 }
 

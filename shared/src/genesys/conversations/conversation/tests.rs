@@ -149,6 +149,18 @@ fn a_transfer_to_a_queue_is_known_by_its_new_id_alone() {
 }
 
 #[test]
+fn a_transfer_to_another_queue_is_told_by_that_queues_leg() {
+    let after = |queue: &str| {
+        json!({
+            "participants": [{"id": "new", "purpose": "acd", "state": "connected", "queue": {"id": queue}}],
+            "recentTransfers": [{"id": "new", "state": "Complete", "destination": {}}],
+        })
+    };
+    assert_eq!(since(after("other"), &blind(queue())), Finding::Nothing);
+    assert_eq!(since(after("q"), &blind(queue())), moved(Progress::Completed, Some("new"), Some("new")));
+}
+
+#[test]
 fn a_new_leg_of_the_destination_tells_as_much() {
     let after = |state: &str| {
         json!({"participants": [
