@@ -47,6 +47,15 @@ pub struct Table {
     name: String,
 }
 
+/// A page of an index.
+#[derive(Debug)]
+pub struct Page {
+    /// The keys on it.
+    pub keys: Vec<Item>,
+    /// Where the next one starts, if there is one.
+    pub next: Option<Item>,
+}
+
 /// How a conditional write ended.
 #[derive(Debug)]
 pub enum Written {
@@ -240,14 +249,15 @@ impl Table {
     }
 
     /// The keys of up to `limit` items on one shard of the index of what is [due](crate::due), the longest due
-    /// first. An index lags behind its table by a moment.
+    /// first, from where the page before this one ended. An index lags behind its table by a moment.
     pub async fn due(
         &self,
         shard: &str,
         now_ms: i64,
         limit: i32,
+        start: Option<Item>,
         until: Instant,
-    ) -> Result<Vec<Item>, Error> {
+    ) -> Result<Page, Error> {
         let request = self
             .client
             .query()
@@ -256,9 +266,13 @@ impl Table {
             .key_condition_expression("due_shard = :shard AND due_at <= :now")
             .expression_attribute_values(":shard", string(shard))
             .expression_attribute_values(":now", number(now_ms))
+            .set_exclusive_start_key(start)
             .limit(limit);
         match send("Query", until, || request.clone().send()).await? {
-            Ok(output) => Ok(output.items.unwrap_or_default()),
+            Ok(output) => Ok(Page {
+                keys: output.items.unwrap_or_default(),
+                next: output.last_evaluated_key.filter(|last| !last.is_empty()),
+            }),
             Err(error) => Err(unavailable("Query", error)),
         }
     }

@@ -42,7 +42,7 @@ pub use claims::{
 pub use key::{BadKey, Key, Scope};
 pub use lapse::Lapsed;
 pub use memory::{Memory, Remembered};
-pub use record::Unreadable;
+pub use record::{SORT_KEY, Unreadable};
 
 use crate::audit;
 

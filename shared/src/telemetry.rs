@@ -112,6 +112,30 @@ pub enum Metric {
     UpstreamRateLimited,
     /// The store refused, throttled or was out of reach.
     StoreUnavailable,
+    /// A subscriber took a notice.
+    NoticesDelivered,
+    /// An attempt to deliver a notice failed.
+    NoticesFailed,
+    /// A notice is not tried again.
+    NoticesDead,
+    /// A notice was put off, because its subscriber is left alone.
+    NoticesDeferred,
+    /// A notice must not be sent where it was to go.
+    NoticesRefused,
+    /// The bus took an event.
+    EventsPublished,
+    /// An attempt to publish an event failed.
+    EventsFailed,
+    /// An event is not tried again.
+    EventsDead,
+    /// There is no bus to publish an event to.
+    EventsUnpublished,
+    /// A subscriber failed too often, and is left alone for a while.
+    BreakersOpened,
+    /// A subscriber is well again.
+    BreakersClosed,
+    /// How an attempt ended could not be recorded; it is made once more.
+    AttemptsNotRecorded,
 }
 
 /// Counts one.
@@ -127,6 +151,11 @@ pub fn upstream_latency(latency: Duration) {
 /// Records how long a transfer took, from the request to its outcome.
 pub fn transfer_latency(latency: Duration) {
     emit("TransferLatency", latency.as_secs_f64() * 1000.0, "Milliseconds");
+}
+
+/// Records how long it took until a subscriber had a notice, from its cause on.
+pub fn notice_latency(latency: Duration) {
+    emit("NoticeLatency", latency.as_secs_f64() * 1000.0, "Milliseconds");
 }
 
 /// An error and everything beneath it, in one line: errors are logged once, where they are handled.

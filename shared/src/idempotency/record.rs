@@ -8,7 +8,7 @@ use super::answer::{Answer, MAX_TEXT_BYTES};
 use crate::dynamo::Item;
 
 /// The sort key of every claim; answers lie beside it.
-pub(super) const SORT_KEY: &str = "claim";
+pub const SORT_KEY: &str = "claim";
 
 /// The version of the record's layout. A record of another version is not ours to judge.
 pub(super) const VERSION: u32 = 1;
