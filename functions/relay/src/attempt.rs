@@ -111,7 +111,12 @@ impl Due {
         Ok(matches!(self.write(&app.table, changes, until).await?, Written::Applied(_)))
     }
 
-    async fn write(&self, table: &Table, changes: &Changes, until: Instant) -> Result<Written, dynamo::Error> {
+    async fn write(
+        &self,
+        table: &Table,
+        changes: &Changes,
+        until: Instant,
+    ) -> Result<Written, dynamo::Error> {
         let still_as_seen = |update| {
             changes
                 .describe(update)
@@ -136,7 +141,10 @@ impl Attempt {
         match app.table.update(&self.pk, &self.sk, until, still_ours).await {
             Ok(Written::Applied(_)) => true,
             Ok(Written::Refused(_)) => {
-                tracing::warn!(message = "an attempt ended after its lease, and another was begun", pk = self.pk);
+                tracing::warn!(
+                    message = "an attempt ended after its lease, and another was begun",
+                    pk = self.pk
+                );
                 false
             }
             Err(error) => {
@@ -186,7 +194,8 @@ impl Changes {
         let remove: Vec<String> = self.remove.iter().map(|name| format!("#{name}")).collect();
         let clauses = [("SET", set), ("REMOVE", remove)];
         let clauses = clauses.iter().filter(|(_, parts)| !parts.is_empty());
-        let clauses: Vec<String> = clauses.map(|(verb, parts)| format!("{verb} {}", parts.join(", "))).collect();
+        let clauses: Vec<String> =
+            clauses.map(|(verb, parts)| format!("{verb} {}", parts.join(", "))).collect();
         update.update_expression(clauses.join(" "))
     }
 }

@@ -206,7 +206,9 @@ impl Subscriber {
                 app.table.update(&self.pk, SORT_KEY, until, closed).await.map(drop)
             }
             // Opened meanwhile by others of its notices: whoever probes will find out.
-            Standing::Unread | Standing::Closed { .. } | Standing::Open { .. } | Standing::Elected { .. } => Ok(()),
+            Standing::Unread | Standing::Closed { .. } | Standing::Open { .. } | Standing::Elected { .. } => {
+                Ok(())
+            }
         }
     }
 
@@ -243,7 +245,10 @@ impl Subscriber {
         *standing = match app.table.update(&self.pk, SORT_KEY, until, opening).await? {
             Written::Applied(_) => {
                 count(Metric::BreakersOpened);
-                tracing::warn!(message = "breaker opened: its subscriber is left alone", subscriber = self.shown);
+                tracing::warn!(
+                    message = "breaker opened: its subscriber is left alone",
+                    subscriber = self.shown
+                );
                 Standing::Open { until: open_until, trips: 1 }
             }
             Written::Refused(opened) => Standing::read(&opened),
@@ -269,7 +274,8 @@ impl Subscriber {
             }
             Verdict::Ill => {
                 let open_until = after(app.clock.now(), rest(trips));
-                let changes = self.about(app).set("open_until", number(open_until)).set("trips", number(trips));
+                let changes =
+                    self.about(app).set("open_until", number(open_until)).set("trips", number(trips));
                 (Standing::Open { until: open_until, trips }, changes)
             }
             Verdict::Nothing => {
@@ -288,7 +294,10 @@ impl Subscriber {
             match verdict {
                 Verdict::Well => {
                     count(Metric::BreakersClosed);
-                    tracing::info!(message = "breaker closed: its subscriber is well", subscriber = self.shown);
+                    tracing::info!(
+                        message = "breaker closed: its subscriber is well",
+                        subscriber = self.shown
+                    );
                 }
                 Verdict::Ill | Verdict::Nothing => {
                     tracing::warn!(message = "breaker stays open: a probe failed", subscriber = self.shown);

@@ -149,13 +149,16 @@ fn detail_type(kind: &str) -> &str {
 fn is_too_large(error: &SdkError<PutEventsError>) -> bool {
     let status = error.raw_response().map(|response| response.status().as_u16());
     let says_so = error.message().is_some_and(|message| message.to_ascii_lowercase().contains("size"));
-    let is_refused = error.code().is_some_and(|code| code.contains("Validation") || code.contains("TooLarge"));
+    let is_refused =
+        error.code().is_some_and(|code| code.contains("Validation") || code.contains("TooLarge"));
     status == Some(413) || (is_refused && says_so)
 }
 
 fn why(error: &SdkError<PutEventsError>) -> String {
     match (error.code(), error.message()) {
-        (Some(code), message) => format!("the bus refused the request: {code} {}", message.unwrap_or_default()),
+        (Some(code), message) => {
+            format!("the bus refused the request: {code} {}", message.unwrap_or_default())
+        }
         (None, _) => format!("the bus could not be used: {}", chain(error)),
     }
 }

@@ -50,9 +50,9 @@ pub(crate) async fn publish(app: &App, due: Vec<Due>, deadline: Deadline) -> Vec
         requests.push((&entries[start..start + length], of_request));
         start += length;
     }
-    let publishing = requests
-        .into_iter()
-        .map(|(entries, attempts)| async move { publish_together(app, bus, entries, attempts, deadline).await });
+    let publishing = requests.into_iter().map(|(entries, attempts)| async move {
+        publish_together(app, bus, entries, attempts, deadline).await
+    });
     let published: Vec<Vec<(usize, Outcome)>> = stream::iter(publishing).buffered(AT_ONCE).collect().await;
     for (place, outcome) in published.into_iter().flatten() {
         outcomes[place] = outcome;
@@ -110,9 +110,10 @@ async fn publish_together(
 ) -> Vec<(usize, Outcome)> {
     let until = deadline.act_by().min(Instant::now() + LONGEST_REQUEST);
     let puts = bus.publish(entries, until).await;
-    let recording = attempts.into_iter().zip(entries).zip(puts).map(|(((place, attempt), entry), put)| async move {
-        (place, settle(app, &entry.id, &attempt, put, deadline).await)
-    });
+    let recording =
+        attempts.into_iter().zip(entries).zip(puts).map(|(((place, attempt), entry), put)| async move {
+            (place, settle(app, &entry.id, &attempt, put, deadline).await)
+        });
     join_all(recording).await
 }
 
@@ -154,7 +155,13 @@ async fn settle(app: &App, id: &str, attempt: &Attempt, put: Put, deadline: Dead
 /// One line per decision.
 fn report(id: Option<&str>, attempt: &Attempt, said: &str, reason: Option<&str>, metrics: &[Metric]) {
     metrics.iter().copied().for_each(count);
-    tracing::info!(message = "event attempted", event.id = id, attempt = attempt.number, outcome = said, reason);
+    tracing::info!(
+        message = "event attempted",
+        event.id = id,
+        attempt = attempt.number,
+        outcome = said,
+        reason
+    );
 }
 
 /// An event that is not tried again. It stays as long as its id is remembered.
@@ -199,7 +206,8 @@ fn entry(due: &Due, body: &[u8]) -> Option<Entry> {
 fn with_event_id(body: &[u8], id: &str) -> Option<String> {
     let Members(members) = serde_json::from_slice(body).ok()?;
     let id = serde_json::value::to_raw_value(id).ok()?;
-    let others = members.iter().filter(|(name, _)| name != "event_id").map(|(name, value)| (name.as_str(), value));
+    let others =
+        members.iter().filter(|(name, _)| name != "event_id").map(|(name, value)| (name.as_str(), value));
     let mut detail = Vec::new();
     let members = others.chain([("event_id", &id)]);
     serde_json::Serializer::new(&mut detail).collect_map(members).ok()?;

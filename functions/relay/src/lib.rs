@@ -63,7 +63,8 @@ impl App {
         let settings = Settings::read(variables)?;
         if settings.outbound.allow_private {
             tracing::warn!(
-                message = "NOTICE_ALLOW_PRIVATE is true: a notice may go to any address. For one machine only."
+                message =
+                    "NOTICE_ALLOW_PRIVATE is true: a notice may go to any address. For one machine only."
             );
         }
         let table = Table::connect(aws, settings.table_name);

@@ -123,7 +123,8 @@ impl Decision {
     }
 
     fn again(app: &App, reason: String, status: Option<u16>, wait: Duration) -> Self {
-        let changes = failed(Changes::default(), &reason, status).set("due_at", number(after(app.clock.now(), wait)));
+        let changes =
+            failed(Changes::default(), &reason, status).set("due_at", number(after(app.clock.now(), wait)));
         let metrics = &[Metric::NoticesFailed];
         Self { outcome: Outcome::Failed, changes, said: "failed", reason: Some(reason), metrics }
     }

@@ -44,7 +44,8 @@ impl Settings {
 
 /// The message says what is wrong without repeating any secret.
 fn signing_secrets(value: &str) -> Result<Vec<SigningSecret>, String> {
-    let read = |secret: String| SigningSecret::read(&secret).map_err(|what| format!("has an entry that {what}"));
+    let read =
+        |secret: String| SigningSecret::read(&secret).map_err(|what| format!("has an entry that {what}"));
     list(value)?.into_iter().map(read).collect()
 }
 

@@ -190,7 +190,9 @@ mod tests {
 
     #[test]
     fn whatever_comes_from_elsewhere_is_no_batch() {
-        for other in [json!({}), json!([]), json!({"Records": []}), json!({"Records": [{"eventSource": "x"}]})] {
+        for other in
+            [json!({}), json!([]), json!({"Records": []}), json!({"Records": [{"eventSource": "x"}]})]
+        {
             assert!(Batch::read(other.to_string().as_bytes()).is_none(), "{other}");
         }
         assert!(Batch::read(b"not json").is_none());

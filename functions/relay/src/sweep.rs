@@ -92,7 +92,8 @@ async fn deal_with(
     match read(app, to_read, deadline).await {
         Ok(items) => {
             for item in items {
-                let is_notice = item.get("sk").and_then(|sk| sk.as_s().ok()).is_some_and(|sk| sk == outbox::SORT_KEY);
+                let is_notice =
+                    item.get("sk").and_then(|sk| sk.as_s().ok()).is_some_and(|sk| sk == outbox::SORT_KEY);
                 let (version, due) = if is_notice {
                     (outbox::VERSION, &mut due_notices)
                 } else {
@@ -154,6 +155,13 @@ async fn lapse(app: &App, pk: &str, deadline: Deadline) -> Outcome {
                 retry_safe = is_retry_safe,
             );
             Outcome::Unknown
+        }
+        Ok(Lapsed::Freed { key_hash }) => {
+            tracing::info!(
+                message = "a claim lapsed before its act: its key is free again",
+                idempotency.key_hash = key_hash,
+            );
+            Outcome::Freed
         }
         Ok(Lapsed::NotLapsed) => Outcome::NotOurs,
         Err(idempotency::Error::Store(error)) => {

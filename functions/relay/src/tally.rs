@@ -19,6 +19,8 @@ pub(crate) enum Outcome {
     Unpublished,
     /// The claim's holder was never heard of again.
     Unknown,
+    /// The claim's holder was never heard of again, and had not begun to act.
+    Freed,
     /// Somebody else has it in hand, or it is dealt with.
     NotOurs,
     /// Its record cannot be read.
@@ -39,6 +41,7 @@ pub(crate) struct Tally {
     published: u32,
     unpublished: u32,
     unknown: u32,
+    freed: u32,
     is_left_over: bool,
     is_store_down: bool,
 }
@@ -53,6 +56,7 @@ impl Tally {
             Outcome::Published => self.published += 1,
             Outcome::Unpublished => self.unpublished += 1,
             Outcome::Unknown => self.unknown += 1,
+            Outcome::Freed => self.freed += 1,
             Outcome::NotOurs | Outcome::Unreadable => {}
             Outcome::LeftOver => self.is_left_over = true,
             Outcome::StoreDown => self.is_store_down = true,
@@ -73,6 +77,7 @@ impl Tally {
             "published": self.published,
             "unpublished": self.unpublished,
             "unknown": self.unknown,
+            "freed": self.freed,
             "leftOver": self.is_left_over,
         })
     }
