@@ -347,10 +347,7 @@ fn transacted(
     sent: Result<TransactWriteItemsOutput, SdkError<TransactWriteItemsError>>,
 ) -> Result<Transacted, Error> {
     let unavailable = |error| unavailable("TransactWriteItems", error);
-    let error = match sent {
-        Ok(_) => return Ok(Transacted::Applied),
-        Err(error) => error,
-    };
+    let Err(error) = sent else { return Ok(Transacted::Applied) };
     let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.as_service_error()
     else {
         return Err(unavailable(error));

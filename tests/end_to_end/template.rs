@@ -415,7 +415,9 @@ fn leading_keys(role: &str, action: &str) -> Vec<String> {
     let allowing =
         statements(role).into_iter().filter(|it| actions(it).contains(&format!("dynamodb:{action}")));
     allowing
-        .flat_map(|it| it["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"].as_array().cloned())
+        .filter_map(|it| {
+            it["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"].as_array().cloned()
+        })
         .flatten()
         .map(|pattern| as_text(&pattern))
         .collect()

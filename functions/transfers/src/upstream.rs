@@ -100,7 +100,6 @@ pub(crate) async fn confirm(
         let read = app.conversations.conversation(&mut ready.token, &transfer.conversation, act_by).await;
         let Ok(Some(conversation)) = read else { continue };
         match conversation.since(&ready.seen, transfer) {
-            Finding::Nothing => {}
             Finding::Moved(found) => {
                 best = Moved {
                     progress: best.progress.max(found.progress),
@@ -108,9 +107,11 @@ pub(crate) async fn confirm(
                     destination_participant: best.destination_participant.or(found.destination_participant),
                 };
             }
-            // What was answered as done may still go wrong; what was only taken on has.
-            Finding::Failed(state) if !is_told => return refused(&Refusal::of_state(&state), &transfer.kind),
-            Finding::Failed(_) => {}
+            // What was only taken on has failed; what was answered as done was done, whatever came of it.
+            Finding::Failed(state) if !is_told => {
+                return refused(&Refusal::of_state(&state), &transfer.kind);
+            }
+            Finding::Failed(_) | Finding::Nothing => {}
         }
         if best.progress == Progress::Completed && (best.transfer_id.is_some() || is_told) {
             break;

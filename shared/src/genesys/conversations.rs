@@ -325,7 +325,7 @@ impl Conversations {
         let is_done = match self.surface() {
             Surface::Platform => answer.status == 200,
             Surface::Guide => {
-                answer.status != 202 && body.as_ref().is_some_and(|body| !is_pending(&body.status))
+                answer.status != 202 && body.as_ref().is_some_and(|body| !is_pending(body.status.as_deref()))
             }
         };
         let Body { transfer_id, destination_participant_id: destination_participant, .. } =
@@ -358,9 +358,9 @@ impl Conversations {
     }
 }
 
-fn is_pending(status: &Option<String>) -> bool {
+fn is_pending(status: Option<&str>) -> bool {
     let pending = ["accepted", "pending", "active", "initiated", "queued", "in_progress"];
-    status.as_ref().is_some_and(|status| pending.iter().any(|it| status.eq_ignore_ascii_case(it)))
+    status.is_some_and(|status| pending.iter().any(|it| status.eq_ignore_ascii_case(it)))
 }
 
 /// Path and body of the published operation. The generic ones are deprecated since March 2026.

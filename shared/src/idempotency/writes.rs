@@ -32,7 +32,7 @@ pub(super) fn claiming(
     now: Timestamp,
 ) -> UpdateItemFluentBuilder {
     let lapsed = "fingerprint = :fingerprint AND lease_until <= :now_ms AND #state";
-    let mut condition = format!("expires_at <= :now_s OR #state = :free OR ({lapsed} = :claimed)");
+    let mut may_repeat = String::new();
     let lease_until = after(now, work.lease.from_now()).as_millisecond();
     let is_safe = work.repetition == Repetition::Safe;
     let mut values = Values::default();
@@ -50,8 +50,8 @@ pub(super) fn claiming(
         "epoch = if_not_exists(epoch, :zero) + :one".to_owned(),
     ];
     if is_safe {
-        condition +=
-            &format!(" OR ({lapsed} = :acting) OR (fingerprint = :fingerprint AND #state = :unknown)");
+        may_repeat =
+            format!(" OR ({lapsed} = :acting) OR (fingerprint = :fingerprint AND #state = :unknown)");
         values.set("acting", string("ACTING"));
         values.set("unknown", string("UNKNOWN"));
     }
@@ -73,7 +73,10 @@ pub(super) fn claiming(
     values.set("now_ms", number(now.as_millisecond()));
     values.set("now_s", number(now.as_second()));
     update
-        .condition_expression(format!("attribute_not_exists(pk) OR (v = :v AND ({condition}))"))
+        .condition_expression(format!(
+            "attribute_not_exists(pk) OR (v = :v AND (expires_at <= :now_s OR #state = :free \
+             OR ({lapsed} = :claimed){may_repeat}))"
+        ))
         .update_expression(format!("SET {} REMOVE {LEFTOVERS}", assign.join(", ")))
         .return_values(ReturnValue::UpdatedNew)
         .expression_attribute_names("#state", "state")

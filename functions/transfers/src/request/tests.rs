@@ -45,7 +45,7 @@ fn without_a_key_the_same_request_has_the_same_key_for_a_while() {
 #[test]
 fn what_is_wrong_is_named() {
     for (json, named) in [
-        (r#"[]"#.to_owned(), "not a JSON object"),
+        ("[]".to_owned(), "not a JSON object"),
         (r#"{"transferType":"blind","destination":{"type":"queue","id":"q"}}"#.to_owned(), "conversationId is missing"),
         (r#"{"conversationId":"../c"}"#.to_owned(), "conversationId must be"),
         (r#"{"conversationId":"c"}"#.to_owned(), "transferType is missing"),

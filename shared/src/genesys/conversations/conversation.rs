@@ -133,7 +133,7 @@ impl Conversation {
                 if agents.next().is_some() {
                     return Err(Conflict::SeveralAgents);
                 }
-                agent.or_else(|| with(&["acd"]).last())
+                agent.or_else(|| with(&["acd"]).next_back())
             }
             Kind::Consult(_) => with(&["customer", "external"]).next(),
         };
