@@ -3,6 +3,7 @@
 mod binaries;
 mod command_line;
 mod data_actions;
+mod relay;
 mod template;
 mod transfers;
 mod webhook_intake;

@@ -8,3 +8,4 @@ pub mod trail;
 pub mod secrets_manager;
 pub mod runtime_api;
 pub mod events;
+pub mod outbox;

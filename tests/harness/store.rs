@@ -28,6 +28,8 @@ use tokio::task::JoinSet;
 /// What happens to one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreFault {
+    /// None: applied, and answered. Stands for a request that comes before the one that is meant.
+    Pass,
     /// Not applied; the connection is closed without an answer.
     Refuse,
     /// Not applied; 400 `ThrottlingException`.
@@ -286,7 +288,7 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Respo
 
     let forward = || forward(Arc::clone(&shared), operation.clone(), head, body.clone());
     match fault {
-        None => forward().await,
+        None | Some(StoreFault::Pass) => forward().await,
         Some(StoreFault::Refuse) => Err(Cut),
         Some(StoreFault::Throttle) => {
             let message = "Rate of requests exceeds the allowed throughput.";
