@@ -36,7 +36,7 @@ pub async fn run(surface: Surface) -> Result<ExitCode, Error> {
     story.nothing_unknown();
     story.print(surface);
     let verdict = verdict(&story.rows);
-    story.stack.gateway.stop().await;
+    story.stack.stop().await;
     Ok(verdict)
 }
 
@@ -120,7 +120,8 @@ impl Story {
         for entry in &self.trail {
             let text = |name: &str| entry[name].as_str().unwrap_or_default();
             let previous = text("previous").get(..12).unwrap_or("nothing");
-            let found = if text("foundBy").is_empty() { String::new() } else { format!(", by {}", text("foundBy")) };
+            let found =
+                if text("foundBy").is_empty() { String::new() } else { format!(", by {}", text("foundBy")) };
             println!(
                 "    {} {}  {}{found}  (after {previous})",
                 entry["sequence"],

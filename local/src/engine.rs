@@ -2,10 +2,12 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 
 use aws_config::BehaviorVersion;
 use aws_config::Region;
 use aws_credential_types::Credentials;
+use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 use dynoxide::Database;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -16,11 +18,12 @@ use crate::{Error, template};
 /// What the table is called on this machine.
 pub const TABLE_NAME: &str = "patchbay";
 
-/// A running engine. It stops when this is dropped.
+/// A running engine. Clones share it; it stops with the last of them.
+#[derive(Clone)]
 pub struct Engine {
     address: SocketAddr,
     database: Database,
-    _server: JoinSet<()>,
+    _server: Arc<JoinSet<()>>,
 }
 
 impl Engine {
@@ -40,7 +43,7 @@ impl Engine {
         let address = listener.local_addr()?;
         let mut server = JoinSet::new();
         server.spawn(dynoxide::server::serve_on(listener, database.clone()));
-        Ok(Self { address, database, _server: server })
+        Ok(Self { address, database, _server: Arc::new(server) })
     }
 
     /// Where it listens: an endpoint for any AWS SDK.
@@ -72,6 +75,44 @@ impl Engine {
         let put = serde_json::from_value(put).map_err(refused)?;
         self.database.put_item(put).map(drop).map_err(refused)
     }
+
+    /// What is new on the table's stream since `place`, each record as Lambda hands it over; and moves the place to its
+    /// end. Nowhere is its beginning.
+    pub fn stream(&self, place: &mut Option<String>) -> Result<Vec<Value>, Error> {
+        let mut records = Vec::new();
+        let mut iterator = match place.take() {
+            Some(iterator) => iterator,
+            None => self.beginning_of_stream()?,
+        };
+        loop {
+            let request = serde_json::from_value(json!({"ShardIterator": iterator})).map_err(refused)?;
+            let page = self.database.get_records(request).map_err(refused)?;
+            let next = page.next_shard_iterator.clone().unwrap_or_default();
+            let mut page = serde_json::to_value(page).map_err(refused)?;
+            let new = page["Records"].as_array_mut().map(std::mem::take).unwrap_or_default();
+            iterator = next;
+            if new.is_empty() {
+                *place = Some(iterator);
+                return Ok(records);
+            }
+            records.extend(new);
+        }
+    }
+
+    /// The engine's stream has one shard.
+    fn beginning_of_stream(&self) -> Result<String, Error> {
+        let request = serde_json::from_value(json!({"TableName": TABLE_NAME})).map_err(refused)?;
+        let streams = self.database.list_streams(request).map_err(refused)?;
+        let stream = streams.streams.first().ok_or_else(|| refused("the table has no stream"))?;
+        let request = serde_json::from_value(json!({"StreamArn": stream.stream_arn})).map_err(refused)?;
+        let shards = self.database.describe_stream(request).map_err(refused)?.stream_description.shards;
+        let shard = shards.first().ok_or_else(|| refused("the stream has no shard"))?;
+        let request = json!({"StreamArn": stream.stream_arn, "ShardId": shard.shard_id,
+            "ShardIteratorType": "TRIM_HORIZON"});
+        let request = serde_json::from_value(request).map_err(refused)?;
+        let iterator = self.database.get_shard_iterator(request).map_err(refused)?.shard_iterator;
+        iterator.ok_or_else(|| refused("the shard has no beginning"))
+    }
 }
 
 /// The SDK configuration that reaches an engine at `url`, whatever proxy the machine uses. Its credentials are as
@@ -84,6 +125,34 @@ pub(crate) async fn sdk_config(url: &str) -> aws_config::SdkConfig {
         .http_client(aws_smithy_http_client::Builder::new().build_http())
         .load()
         .await
+}
+
+/// The same, with another endpoint for EventBridge, if there is a bus.
+pub(crate) async fn sdk_config_with_bus(url: &str, bus_url: Option<&str>) -> aws_config::SdkConfig {
+    let both = sdk_config(url).await;
+    let Some(bus) = bus_url else { return both };
+    let endpoints = Endpoints { store: url.to_owned(), bus: bus.to_owned() };
+    let mut builder = both.into_builder();
+    // One set here would go before those that a service has to itself.
+    builder.set_endpoint_url(None);
+    builder.service_config(endpoints).build()
+}
+
+/// What `AWS_ENDPOINT_URL_EVENTBRIDGE` is for a process.
+#[derive(Debug)]
+struct Endpoints {
+    store: String,
+    bus: String,
+}
+
+impl LoadServiceConfig for Endpoints {
+    fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
+        match (key.env(), key.service_id()) {
+            ("AWS_ENDPOINT_URL", "EventBridge") => Some(self.bus.clone()),
+            ("AWS_ENDPOINT_URL", _) => Some(self.store.clone()),
+            _ => None,
+        }
+    }
 }
 
 fn create_table(database: &Database) -> Result<(), Error> {

@@ -10,10 +10,14 @@ mod stack;
 mod gateway;
 mod engine;
 mod inbox;
+mod bus;
+mod relay;
 pub mod template;
 mod rule;
 mod signing;
 
+pub use self::relay::Relay;
+pub use bus::{Bus, Published};
 pub use engine::{Engine, TABLE_NAME};
 pub use gateway::Gateway;
 pub use inbox::{Inbox, Received};

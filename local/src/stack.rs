@@ -15,7 +15,7 @@ use crate::{Bus, Engine, Error, Gateway, Inbox, Relay, Rule, TABLE_NAME};
 pub const WEBHOOK_SECRET: &str = "a-secret-for-this-machine-only";
 
 /// What notices are signed with on this machine.
-pub const NOTICE_SECRET: &str = "another-secret-for-this-machine-only";
+pub(crate) const NOTICE_SECRET: &str = "another-secret-for-this-machine-only";
 
 /// How often the bus is looked at for what its rules take.
 const POLL: Duration = Duration::from_millis(100);
@@ -51,8 +51,8 @@ pub struct Stack {
     pub inbox: Arc<Inbox>,
     /// In the place of `EventBridge`.
     pub bus: Arc<Bus>,
-    _relay: JoinSet<()>,
-    _rules: JoinSet<()>,
+    /// The relay, and what watches the bus.
+    running: JoinSet<()>,
 }
 
 /// The data action that every simulated organisation has: it answers with what it was given.
@@ -74,10 +74,18 @@ impl Stack {
         let gateway = Arc::new(gateway);
         let relay =
             Relay::start(&variables, &engine, &engine.url(), Some(&bus.url()), Clock::system()).await?;
-        let mut rules = JoinSet::new();
-        rules.spawn(watch(Arc::clone(&bus), Arc::clone(&inbox), Arc::clone(&gateway), options.tell));
-        let relay = relay.run(options.sweep_every);
-        Ok(Self { engine, simulator, gateway, inbox, bus, _relay: relay, _rules: rules })
+        let mut running = relay.run(options.sweep_every);
+        running.spawn(watch(Arc::clone(&bus), Arc::clone(&inbox), Arc::clone(&gateway), options.tell));
+        Ok(Self { engine, simulator, gateway, inbox, bus, running })
+    }
+
+    /// Stops everything: requests under way end first.
+    pub async fn stop(mut self) {
+        self.running.shutdown().await;
+        if let Some(gateway) = Arc::into_inner(self.gateway) {
+            gateway.stop().await;
+        }
+        self.simulator.stop().await;
     }
 }
 

@@ -27,8 +27,8 @@ pub(crate) struct Due {
     pub(crate) item: Item,
     pk: String,
     sk: String,
-    /// Unix milliseconds.
-    due_at: i64,
+    /// Since when it is due, in Unix milliseconds.
+    since: i64,
     attempts: u32,
 }
 
@@ -62,14 +62,14 @@ impl Seen {
         let read = || {
             (item.get("v") == Some(&number(version))).then_some(())?;
             let attempts = item.get("attempts")?.as_n().ok()?.parse().ok()?;
-            let due_at = item.get("due_at")?.as_n().ok()?.parse().ok()?;
-            Some((text("pk")?, text("sk")?, due_at, attempts))
+            let since = item.get("due_at")?.as_n().ok()?.parse().ok()?;
+            Some((text("pk")?, text("sk")?, since, attempts))
         };
-        let Some((pk, sk, due_at, attempts)) = read() else { return Self::Unreadable };
-        if due_at > after(now, SKEW) {
+        let Some((pk, sk, since, attempts)) = read() else { return Self::Unreadable };
+        if since > after(now, SKEW) {
             return Self::NotDue;
         }
-        Self::Due(Due { item, pk, sk, due_at, attempts })
+        Self::Due(Due { item, pk, sk, since, attempts })
     }
 }
 
@@ -121,7 +121,7 @@ impl Due {
             changes
                 .describe(update)
                 .condition_expression("due_at = :seen_due_at AND attempts = :seen_attempts")
-                .expression_attribute_values(":seen_due_at", number(self.due_at))
+                .expression_attribute_values(":seen_due_at", number(self.since))
                 .expression_attribute_values(":seen_attempts", number(self.attempts))
         };
         table.update(&self.pk, &self.sk, until, still_as_seen).await

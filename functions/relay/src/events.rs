@@ -25,10 +25,10 @@ const AT_ONCE: usize = 20;
 /// Publishes events that are due, and says of each, in order, what became of it.
 pub(crate) async fn publish(app: &App, due: Vec<Due>, deadline: Deadline) -> Vec<Outcome> {
     let Some(bus) = &app.bus else {
-        let unpublishing = due.iter().map(|due| unpublish(app, due, deadline));
+        let unpublishing: Vec<_> = due.iter().map(|due| unpublish(app, due, deadline)).collect();
         return stream::iter(unpublishing).buffered(AT_ONCE).collect().await;
     };
-    let preparing = due.iter().map(|due| prepare(app, due, deadline));
+    let preparing: Vec<_> = due.iter().map(|due| prepare(app, due, deadline)).collect();
     let prepared: Vec<Prepared> = stream::iter(preparing).buffered(AT_ONCE).collect().await;
 
     let (mut outcomes, mut entries, mut attempts) = (Vec::new(), Vec::new(), Vec::new());
@@ -50,9 +50,10 @@ pub(crate) async fn publish(app: &App, due: Vec<Due>, deadline: Deadline) -> Vec
         requests.push((&entries[start..start + length], of_request));
         start += length;
     }
-    let publishing = requests.into_iter().map(|(entries, attempts)| async move {
-        publish_together(app, bus, entries, attempts, deadline).await
-    });
+    let publishing: Vec<_> = requests
+        .into_iter()
+        .map(|(entries, attempts)| publish_together(app, bus, entries, attempts, deadline))
+        .collect();
     let published: Vec<Vec<(usize, Outcome)>> = stream::iter(publishing).buffered(AT_ONCE).collect().await;
     for (place, outcome) in published.into_iter().flatten() {
         outcomes[place] = outcome;
@@ -88,16 +89,14 @@ async fn prepare(app: &App, due: &Due, deadline: Deadline) -> Prepared {
         }
         Err(events::Error::Unreadable) => None,
     };
-    match entry {
-        Some(entry) => Prepared::Ready(entry, attempt),
-        None => {
-            unreadable();
-            let reason = "what is on record for it cannot be read";
-            attempt.record(app, &dead(app, reason), deadline.answer_by()).await;
-            report(due.text("event_id"), &attempt, "dead", Some(reason), &[Metric::EventsDead]);
-            Prepared::Settled(Outcome::Dead)
-        }
-    }
+    let Some(entry) = entry else {
+        unreadable();
+        let reason = "what is on record for it cannot be read";
+        attempt.record(app, &dead(app, reason), deadline.answer_by()).await;
+        report(due.text("event_id"), &attempt, "dead", Some(reason), &[Metric::EventsDead]);
+        return Prepared::Settled(Outcome::Dead);
+    };
+    Prepared::Ready(entry, attempt)
 }
 
 /// One request to the bus, and what is on record afterwards.
@@ -110,11 +109,14 @@ async fn publish_together(
 ) -> Vec<(usize, Outcome)> {
     let until = deadline.act_by().min(Instant::now() + LONGEST_REQUEST);
     let puts = bus.publish(entries, until).await;
-    let recording =
-        attempts.into_iter().zip(entries).zip(puts).map(|(((place, attempt), entry), put)| async move {
-            (place, settle(app, &entry.id, &attempt, put, deadline).await)
-        });
-    join_all(recording).await
+    let recording: Vec<_> = attempts
+        .iter()
+        .zip(entries)
+        .zip(puts)
+        .map(|(((_, attempt), entry), put)| settle(app, &entry.id, attempt, put, deadline))
+        .collect();
+    let outcomes = join_all(recording).await;
+    attempts.iter().map(|(place, _)| *place).zip(outcomes).collect()
 }
 
 async fn settle(app: &App, id: &str, attempt: &Attempt, put: Put, deadline: Deadline) -> Outcome {
@@ -132,20 +134,19 @@ async fn settle(app: &App, id: &str, attempt: &Attempt, put: Put, deadline: Dead
             let changes = dead(app, &reason);
             (Outcome::Dead, "dead", Some(reason), changes, &[Metric::EventsDead])
         }
-        Put::Failed(reason) => match app.schedule.wait_after(attempt.number, None) {
-            Some(wait) => {
+        Put::Failed(reason) => {
+            if let Some(wait) = app.schedule.wait_after(attempt.number, None) {
                 let changes = Changes::default()
                     .set("last_error", because(&reason))
                     .set("due_at", number(after(now, wait)));
                 (Outcome::Failed, "failed", Some(reason), changes, &[Metric::EventsFailed])
-            }
-            None => {
+            } else {
                 let reason = format!("given up after {} attempts: {reason}", attempt.number);
                 let changes = dead(app, &reason);
                 let metrics = &[Metric::EventsFailed, Metric::EventsDead];
                 (Outcome::Dead, "dead", Some(reason), changes, metrics)
             }
-        },
+        }
     };
     attempt.record(app, &changes, deadline.answer_by()).await;
     report(Some(id), attempt, said, reason.as_deref(), metrics);

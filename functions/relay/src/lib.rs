@@ -15,6 +15,7 @@ mod notices;
 mod breaker;
 mod events;
 mod bus;
+mod claims;
 
 use std::sync::Arc;
 use std::time::Duration;

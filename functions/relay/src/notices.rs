@@ -94,13 +94,11 @@ impl Decision {
             }
             Sent::Failed(failure) => {
                 let (text, status) = (failure.to_string(), failure.status());
-                match app.schedule.wait_after(attempt.number, failure.retry_after()) {
-                    Some(wait) => Self::again(app, text, status, wait),
-                    None => {
-                        let reason = format!("given up after {} attempts: {text}", attempt.number);
-                        Self::dead(app, reason, status, &[Metric::NoticesFailed, Metric::NoticesDead])
-                    }
+                if let Some(wait) = app.schedule.wait_after(attempt.number, failure.retry_after()) {
+                    return Self::again(app, text, status, wait);
                 }
+                let reason = format!("given up after {} attempts: {text}", attempt.number);
+                Self::dead(app, reason, status, &[Metric::NoticesFailed, Metric::NoticesDead])
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The table's stream: a record of something new is its first attempt.
+//! The table's stream: a record of something that is due and was never attempted is its first attempt.
 //!
 //! Lambda hands records over in batches, and holds up all that follow until a batch is taken. So a record nobody can
 //! read is not refused but left to the schedule, and a delivery that failed is no failure of the batch: that is on
@@ -29,7 +29,7 @@ pub(crate) struct Batch {
     records: Vec<Record>,
 }
 
-/// Something new.
+/// Something that was never attempted.
 #[derive(Debug)]
 struct Record {
     /// What a partial-batch response names.
@@ -45,9 +45,7 @@ enum What {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct RawRecord {
-    event_name: String,
     dynamodb: Change,
 }
 
@@ -83,7 +81,7 @@ impl Batch {
 }
 
 impl Record {
-    /// What a record tells of, if it tells of something new that is due.
+    /// What a record tells of, if that was never attempted.
     fn read(record: Value) -> Result<Option<Self>, serde_json::Error> {
         let record: RawRecord = serde_json::from_value(record)?;
         let what = match record.dynamodb.keys.get("sk").and_then(|sk| sk["S"].as_str()) {
@@ -91,10 +89,11 @@ impl Record {
             Some(event_layout::SORT_KEY) => What::Event,
             _ => return Ok(None),
         };
-        // Changes are our own doing, or an operator's: the schedule sees to what they make due.
-        let (true, Some(image)) = (record.event_name == "INSERT", record.dynamodb.new_image) else {
+        // What has been attempted is the schedule's.
+        let Some(image) = record.dynamodb.new_image else { return Ok(None) };
+        if image.get("attempts").is_none_or(|attempts| attempts["N"] != "0") {
             return Ok(None);
-        };
+        }
         let sequence = record.dynamodb.sequence_number.unwrap_or_default();
         Ok(Some(Self { sequence, what, item: item(&image) }))
     }
@@ -116,14 +115,14 @@ pub(crate) async fn make_first_attempts(app: &App, batch: Batch, deadline: Deadl
         }
     }
     let subscribers = Subscribers::new(AT_ONCE);
-    let delivering = join_all(due_notices.into_iter().map(|(sequence, due)| {
-        let subscribers = &subscribers;
-        async move { (sequence, notices::deliver(app, subscribers, &due, deadline).await) }
-    }));
-    let (sequences, due_events): (Vec<String>, Vec<Due>) = due_events.into_iter().unzip();
+    let (mut sequences, due_notices): (Vec<String>, Vec<Due>) = due_notices.into_iter().unzip();
+    let (of_events, due_events): (Vec<String>, Vec<Due>) = due_events.into_iter().unzip();
+    sequences.extend(of_events);
+    let delivering: Vec<_> =
+        due_notices.iter().map(|due| notices::deliver(app, &subscribers, due, deadline)).collect();
     let publishing = events::publish(app, due_events, deadline);
-    let (delivered, published) = join(delivering, publishing).await;
-    let outcomes = delivered.into_iter().chain(sequences.into_iter().zip(published));
+    let (delivered, published) = join(join_all(delivering), publishing).await;
+    let outcomes = sequences.into_iter().zip(delivered.into_iter().chain(published));
     outcomes.filter(|(_, outcome)| *outcome == Outcome::StoreDown).map(|(sequence, _)| sequence).collect()
 }
 
@@ -157,10 +156,10 @@ mod tests {
 
     use super::*;
 
-    fn record(name: &str, sk: &str) -> Value {
-        json!({"eventSource": "aws:dynamodb", "eventName": name, "dynamodb": {"SequenceNumber": "7",
+    fn record(attempts: &str, sk: &str) -> Value {
+        json!({"eventSource": "aws:dynamodb", "eventName": "INSERT", "dynamodb": {"SequenceNumber": "7",
             "Keys": {"pk": {"S": "p"}, "sk": {"S": sk}},
-            "NewImage": {"pk": {"S": "p"}, "n": {"N": "1"}, "b": {"B": "AQI="}, "odd": {"SS": ["x"]}}}})
+            "NewImage": {"pk": {"S": "p"}, "attempts": {"N": attempts}, "b": {"B": "AQI="}, "odd": {"SS": ["x"]}}}})
     }
 
     fn read(records: &[Value]) -> Option<Batch> {
@@ -168,21 +167,23 @@ mod tests {
     }
 
     #[test]
-    fn new_notices_and_events_are_read_and_nothing_else() {
+    fn notices_and_events_that_nobody_attempted_are_read_and_nothing_else() {
+        let mut removed = record("0", "event");
+        removed["dynamodb"].as_object_mut().unwrap().remove("NewImage");
         let records = [
-            record("INSERT", "notice"),
-            record("MODIFY", "notice"),
-            record("REMOVE", "event"),
-            record("INSERT", "claim"),
-            record("INSERT", "event#0001"),
-            record("INSERT", "event"),
-            json!({"eventSource": "aws:dynamodb", "eventName": 7}),
+            record("0", "notice"),
+            record("1", "notice"),
+            removed,
+            record("0", "claim"),
+            record("0", "event#0001"),
+            record("0", "event"),
+            json!({"eventSource": "aws:dynamodb", "dynamodb": 7}),
             json!("poison"),
         ];
         let batch = read(&records).unwrap();
         let read: Vec<What> = batch.records.iter().map(|record| record.what).collect();
         assert_eq!(read, [What::Notice, What::Event]);
-        let expected = [("pk", string("p")), ("n", number(1)), ("b", binary(&[1, 2]))];
+        let expected = [("pk", string("p")), ("attempts", number(0)), ("b", binary(&[1, 2]))];
         let expected: Item = expected.map(|(name, value)| (name.to_owned(), value)).into();
         assert_eq!(batch.records[0].item, expected);
         assert_eq!(batch.records[0].sequence, "7");

@@ -48,7 +48,8 @@ impl Story {
         self.until(|story| story.attempts("call-5") >= 2).await;
         let back = self.stack.inbox.come_back().await;
         self.until(|story| story.deliveries("call-5") > 0).await;
-        let seen = back.map_or_else(|error| error.to_string(), |()| format!("{} times", self.deliveries("call-5")));
+        let seen =
+            back.map_or_else(|error| error.to_string(), |()| format!("{} times", self.deliveries("call-5")));
         self.row("… it is back, and hears of it", "1 times", seen);
         let unsigned = self.stack.inbox.received().iter().filter(|notice| !notice.is_verified).count();
         self.row("notices that nobody of ours signed", "0", unsigned.to_string());
