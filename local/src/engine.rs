@@ -118,24 +118,23 @@ impl Engine {
 /// The SDK configuration that reaches an engine at `url`, whatever proxy the machine uses. Its credentials are as
 /// good as any other.
 pub(crate) async fn sdk_config(url: &str) -> aws_config::SdkConfig {
+    anywhere().endpoint_url(url).load().await
+}
+
+/// A configuration that says nothing of endpoints.
+fn anywhere() -> aws_config::ConfigLoader {
     aws_config::defaults(BehaviorVersion::latest())
         .region(Region::new("us-east-1"))
         .credentials_provider(Credentials::new("local", "local", None, None, "patchbay"))
-        .endpoint_url(url)
         .http_client(aws_smithy_http_client::Builder::new().build_http())
-        .load()
-        .await
 }
 
 /// The same, with another endpoint for EventBridge, if there is a bus.
 pub(crate) async fn sdk_config_with_bus(url: &str, bus_url: Option<&str>) -> aws_config::SdkConfig {
-    let both = sdk_config(url).await;
-    let Some(bus) = bus_url else { return both };
+    let Some(bus) = bus_url else { return sdk_config(url).await };
     let endpoints = Endpoints { store: url.to_owned(), bus: bus.to_owned() };
-    let mut builder = both.into_builder();
-    // One set here would go before those that a service has to itself.
-    builder.set_endpoint_url(None);
-    builder.service_config(endpoints).build()
+    // One endpoint for all, if it were set, would go before those that a service has to itself.
+    anywhere().load().await.into_builder().service_config(endpoints).build()
 }
 
 /// What `AWS_ENDPOINT_URL_EVENTBRIDGE` is for a process.
