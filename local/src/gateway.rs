@@ -22,6 +22,7 @@ use crate::{Error, engine};
 pub struct Gateway {
     address: SocketAddr,
     webhook_intake: Arc<webhook_intake::App>,
+    data_actions: Arc<data_actions::App>,
     runs: Runs,
     stop: Option<oneshot::Sender<()>>,
     server: JoinSet<()>,
@@ -46,7 +47,7 @@ impl Gateway {
         let transfers = transfers.map_err(|error| Error::Function(Box::new(error)))?;
         let routes = Router::new()
             .merge(webhook_intake::router(Arc::clone(&webhook_intake)))
-            .merge(data_actions::router(data_actions))
+            .merge(data_actions::router(Arc::clone(&data_actions)))
             .merge(transfers::router(transfers));
         let runs = Runs::default();
         let routes =
@@ -64,7 +65,7 @@ impl Gateway {
             // Accepting goes on through errors; serving ends by its shutdown alone.
             let _ = serving.with_graceful_shutdown(stopped).await;
         });
-        Ok(Self { address, webhook_intake, runs, stop: Some(stop), server })
+        Ok(Self { address, webhook_intake, data_actions, runs, stop: Some(stop), server })
     }
 
     /// Where it listens.
@@ -76,10 +77,13 @@ impl Gateway {
     /// Hands an event to the webhook intake as EventBridge does: its answer, or its function error.
     pub async fn deliver_from_event_bridge(&self, envelope: &str) -> Result<String, String> {
         let event = lambda::Event::read(envelope.to_owned().into());
-        let answer = webhook_intake::handle(&self.webhook_intake, event, Invocation::local()).await;
-        answer
-            .map(|answer| String::from_utf8_lossy(&answer).into_owned())
-            .map_err(|failure: Failure| format!("{failure:?}"))
+        text(webhook_intake::handle(&self.webhook_intake, event, Invocation::local()).await)
+    }
+
+    /// Invokes the data actions function directly, as a rule's target: its answer, or its function error.
+    pub async fn invoke_data_action(&self, payload: &str) -> Result<String, String> {
+        let event = lambda::Event::read(payload.to_owned().into());
+        text(data_actions::handle(&self.data_actions, event, Invocation::local()).await)
     }
 
     /// Stops taking requests and lets those under way end.
@@ -88,6 +92,12 @@ impl Gateway {
         let _ = self.stop.take().map(|stop| stop.send(()));
         while self.server.join_next().await.is_some() {}
     }
+}
+
+fn text(answer: Result<Vec<u8>, Failure>) -> Result<String, String> {
+    answer
+        .map(|answer| String::from_utf8_lossy(&answer).into_owned())
+        .map_err(|failure| format!("{failure:?}"))
 }
 
 /// The requests under way. They run to their end though their callers hang up, as under Lambda; but not though

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
@@ -57,7 +58,15 @@ async fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(ServeArgs { port, data, surface }) => {
-            let options = Options { port, data, surface: surface.genesys_api, retry_base_ms: 1000 };
+            let options = Options {
+                port,
+                data,
+                surface: surface.genesys_api,
+                retry_base_ms: 1000,
+                notice_retry_seconds: "5,300,1800,7200,18000,36000,36000",
+                sweep_every: Duration::from_secs(2),
+                tell: serve::say,
+            };
             serve::run(&options).await.map(|()| ExitCode::SUCCESS)
         }
         Command::Demo { surface } => demo::run(surface.genesys_api).await,

@@ -3,7 +3,7 @@
 use shared::config::Variables;
 use shared::telemetry;
 
-use crate::stack::ECHO_ACTION;
+use crate::stack::{ECHO_ACTION, WRAP_UP_ACTION};
 use crate::{Clock, Error, Options, Stack, TABLE_NAME, WEBHOOK_SECRET, hub_signature};
 
 /// Starts a stack, prints every address, and serves until Ctrl-C.
@@ -18,14 +18,15 @@ pub async fn run(options: &Options) -> Result<(), Error> {
     say(&banner(&stack, options));
     tokio::signal::ctrl_c().await?;
     say("stopping: requests under way may end");
-    stack.gateway.stop().await;
-    stack.simulator.stop().await;
+    stack.stop().await;
     Ok(())
 }
 
 fn banner(stack: &Stack, options: &Options) -> String {
     let gateway = stack.gateway.url();
     let event = r#"{"id":"event-1","type":"conversation.ended","createdTime":1763800000000,"data":{}}"#;
+    let transfer =
+        r#"{"conversationId":"call-1","transferType":"blind","destination":{"type":"queue","id":"support"}}"#;
     let signature = hub_signature(WEBHOOK_SECRET, event.as_bytes());
     let kept = options.data.as_ref().map_or("in memory".to_owned(), |file| format!("in {}", file.display()));
     format!(
@@ -35,20 +36,28 @@ patchbay is up
   gateway     {gateway}
               POST /webhooks/genesys
               POST /data-actions/{{dataActionId}}/invocations
+              POST /transfers
   simulator   {simulator}  (surface: {surface}; look and meddle at /_simulator)
+  inbox       {inbox}  (takes and verifies the notices of transfers; a look at it shows them)
+  bus         {bus}  (a rule runs the data action {WRAP_UP_ACTION} for each conversation.{{id}}.customer.end)
   database    {engine}  (table {TABLE_NAME}, {kept}; any AWS SDK or CLI reaches it)
 
 try: curl -isS {gateway}/data-actions/{ECHO_ACTION}/invocations -H 'Idempotency-Key: my-first' -d '{{\"customer\":42}}'
 and: curl -isS {gateway}/webhooks/genesys -H 'X-Hub-Signature-256: {signature}' -d '{event}'
 
+or:  curl -isS {gateway}/transfers -H 'Idempotency-Key: my-transfer' -d '{transfer}'
+
 Each of them twice: the second time nothing happens again. Ctrl-C stops everything.",
         simulator = stack.simulator.url(),
         surface = stack.simulator.surface(),
         engine = stack.engine.url(),
+        inbox = stack.inbox.url(),
+        bus = stack.bus.url(),
     )
 }
 
+/// Says a line to whoever runs this.
 #[expect(clippy::print_stdout, reason = "this is what the command prints")]
-fn say(text: &str) {
+pub fn say(text: &str) {
     println!("{text}");
 }

@@ -63,9 +63,7 @@ pub fn router(app: Arc<App>) -> Router {
 pub async fn handle(app: &Arc<App>, event: Event, invocation: Invocation) -> Result<Vec<u8>, Failure> {
     match event {
         Event::Http(event) => Ok(lambda::answer(router(Arc::clone(app)), *event, invocation).await),
-        Event::Sqs(batch) => {
-            batch.settle(async |message| invoke_message(app, message, &invocation).await).await
-        }
+        Event::Sqs(batch) => batch.settle(|message| invoke_message(app, message, &invocation)).await,
         Event::Direct(payload) => {
             let request = app.read_direct(&payload)?;
             let deadline = direct_deadline(&invocation);
@@ -97,7 +95,7 @@ async fn read(app: &App, id: &str, http: HttpRequest) -> Result<Request, Problem
     Request::from_http(id, &parts.headers, &body, app.settings.route)
 }
 
-async fn invoke_message(app: &App, message: &lambda::Message, invocation: &Invocation) -> Settled {
+async fn invoke_message(app: &App, message: lambda::Message, invocation: &Invocation) -> Settled {
     let request = match app.read_direct(message.body.as_bytes()) {
         Ok(request) => request,
         Err(problem) => {

@@ -25,7 +25,7 @@ const SKEW: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Due {
     pub(crate) item: Item,
-    pk: String,
+    pub(crate) pk: String,
     sk: String,
     /// Since when it is due, in Unix milliseconds.
     since: i64,
@@ -38,8 +38,8 @@ pub(crate) enum Seen {
     Due(Due),
     /// It is not due, or not yet.
     NotDue,
-    /// It is not one of ours, or of a later version.
-    Unreadable,
+    /// It is not one of ours, or of a later version; its partition key.
+    Unreadable(String),
 }
 
 /// An attempt that is ours to make.
@@ -65,7 +65,9 @@ impl Seen {
             let since = item.get("due_at")?.as_n().ok()?.parse().ok()?;
             Some((text("pk")?, text("sk")?, since, attempts))
         };
-        let Some((pk, sk, since, attempts)) = read() else { return Self::Unreadable };
+        let Some((pk, sk, since, attempts)) = read() else {
+            return Self::Unreadable(text("pk").unwrap_or_default());
+        };
         if since > after(now, SKEW) {
             return Self::NotDue;
         }

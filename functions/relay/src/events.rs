@@ -19,15 +19,27 @@ use crate::stream::unreadable;
 use crate::tally::Outcome;
 use crate::{App, has_time, store_failed};
 
-/// How many claims, and how many requests to the bus, are under way at once.
+/// How many writes to the table are under way at once.
 const AT_ONCE: usize = 20;
 
+/// How many events are in memory at once, with their bodies.
+const TOGETHER: usize = 30;
+
 /// Publishes events that are due, and says of each, in order, what became of it.
-pub(crate) async fn publish(app: &App, due: Vec<Due>, deadline: Deadline) -> Vec<Outcome> {
+pub(crate) async fn publish(app: &App, due: &[Due], deadline: Deadline) -> Vec<Outcome> {
     let Some(bus) = &app.bus else {
         let unpublishing: Vec<_> = due.iter().map(|due| unpublish(app, due, deadline)).collect();
         return stream::iter(unpublishing).buffered(AT_ONCE).collect().await;
     };
+    let mut outcomes = Vec::new();
+    for due in due.chunks(TOGETHER) {
+        outcomes.extend(publish_some(app, bus, due, deadline).await);
+    }
+    outcomes
+}
+
+/// The same, of as many as fit into memory.
+async fn publish_some(app: &App, bus: &Bus, due: &[Due], deadline: Deadline) -> Vec<Outcome> {
     let preparing: Vec<_> = due.iter().map(|due| prepare(app, due, deadline)).collect();
     let prepared: Vec<Prepared> = stream::iter(preparing).buffered(AT_ONCE).collect().await;
 
@@ -54,7 +66,7 @@ pub(crate) async fn publish(app: &App, due: Vec<Due>, deadline: Deadline) -> Vec
         .into_iter()
         .map(|(entries, attempts)| publish_together(app, bus, entries, attempts, deadline))
         .collect();
-    let published: Vec<Vec<(usize, Outcome)>> = stream::iter(publishing).buffered(AT_ONCE).collect().await;
+    let published: Vec<Vec<(usize, Outcome)>> = join_all(publishing).await;
     for (place, outcome) in published.into_iter().flatten() {
         outcomes[place] = outcome;
     }
@@ -90,7 +102,7 @@ async fn prepare(app: &App, due: &Due, deadline: Deadline) -> Prepared {
         Err(events::Error::Unreadable) => None,
     };
     let Some(entry) = entry else {
-        unreadable();
+        unreadable(&due.pk);
         let reason = "what is on record for it cannot be read";
         attempt.record(app, &dead(app, reason), deadline.answer_by()).await;
         report(due.text("event_id"), &attempt, "dead", Some(reason), &[Metric::EventsDead]);
@@ -127,6 +139,8 @@ async fn settle(app: &App, id: &str, attempt: &Attempt, put: Put, deadline: Dead
                 .set("state", string("PUBLISHED"))
                 .set("published_at", number(now.as_millisecond()))
                 .remove("last_error")
+                .remove("reason")
+                .remove("dead_at")
                 .off_the_list();
             (Outcome::Published, "published", None, changes, &[Metric::EventsPublished])
         }

@@ -27,7 +27,7 @@ const SPREAD: Duration = Duration::from_secs(5);
 /// Delivers a notice that is due, unless its subscriber is to be left alone or somebody else delivers it.
 pub(crate) async fn deliver(app: &App, subscribers: &Subscribers, due: &Due, deadline: Deadline) -> Outcome {
     let Some(notice) = Notice::read(&due.item) else {
-        stream::unreadable();
+        stream::unreadable(&due.pk);
         return Outcome::Unreadable;
     };
     let subscriber = subscribers.of(&notice.subscriber);
@@ -115,6 +115,9 @@ impl Decision {
             .set("expires_at", number(after(now, DELIVERED_LIFETIME) / 1000))
             .remove("last_error")
             .remove("last_status")
+            // What an operator sent once more may have been dead.
+            .remove("reason")
+            .remove("dead_at")
             .off_the_list();
         let metrics = &[Metric::NoticesDelivered];
         Self { outcome: Outcome::Delivered, changes, said: "delivered", reason: None, metrics }

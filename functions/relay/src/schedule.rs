@@ -43,13 +43,13 @@ impl Schedule {
 
 /// A schedule as `NOTICE_RETRY_SECONDS` has it.
 pub(crate) fn parse(value: &str) -> Result<Schedule, String> {
-    let parse = |wait: String| wait.parse().ok().filter(|seconds| (1..=604_800).contains(seconds));
+    let parse = |wait: String| wait.parse().ok().filter(|seconds| (0..=604_800).contains(seconds));
     let waits: Option<Vec<Duration>> =
         list(value)?.into_iter().map(|wait| parse(wait).map(Duration::from_secs)).collect();
     match waits {
         Some(waits) if waits.len() <= 50 => Ok(Schedule(waits)),
         _ => {
-            Err("must be up to 50 whole numbers of seconds from 1 to 604800, separated by commas".to_owned())
+            Err("must be up to 50 whole numbers of seconds from 0 to 604800, separated by commas".to_owned())
         }
     }
 }
@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn a_schedule_is_whole_seconds() {
         assert_eq!(parse("5,300,1800,7200,18000,36000,36000"), Ok(Schedule::default()));
-        for odd in ["5,,6", "0", "-1", "1.5", "soon", "604801"] {
+        for odd in ["5,,6", "-1", "1.5", "soon", "604801"] {
             assert!(parse(odd).is_err(), "{odd}");
         }
     }

@@ -111,7 +111,7 @@ pub(crate) async fn make_first_attempts(app: &App, batch: Batch, deadline: Deadl
         match Seen::of(item, version, now) {
             Seen::Due(seen) => due.push((sequence, seen)),
             Seen::NotDue => {}
-            Seen::Unreadable => unreadable(),
+            Seen::Unreadable(pk) => unreadable(&pk),
         }
     }
     let subscribers = Subscribers::new(AT_ONCE);
@@ -120,16 +120,16 @@ pub(crate) async fn make_first_attempts(app: &App, batch: Batch, deadline: Deadl
     sequences.extend(of_events);
     let delivering: Vec<_> =
         due_notices.iter().map(|due| notices::deliver(app, &subscribers, due, deadline)).collect();
-    let publishing = events::publish(app, due_events, deadline);
+    let publishing = events::publish(app, &due_events, deadline);
     let (delivered, published) = join(join_all(delivering), publishing).await;
     let outcomes = sequences.into_iter().zip(delivered.into_iter().chain(published));
     outcomes.filter(|(_, outcome)| *outcome == Outcome::StoreDown).map(|(sequence, _)| sequence).collect()
 }
 
 /// Logs and counts an item that is not one of ours.
-pub(crate) fn unreadable() {
+pub(crate) fn unreadable(pk: &str) {
     count(Metric::RecordsUnreadable);
-    tracing::error!(message = "what is on record as due cannot be read");
+    tracing::error!(message = "what is on record as due cannot be read", pk);
 }
 
 /// An item in `DynamoDB`'s JSON. Attributes of a kind that nothing of ours has are left out.

@@ -18,8 +18,8 @@ use crate::{App, claims, events, has_time, notices, store_failed};
 /// How many notices to one subscriber are under way at once: what was due for long comes in crowds.
 const AT_ONCE: usize = 10;
 
-/// How many items of each shard are dealt with together.
-const PAGE: i32 = 50;
+/// How many items of each shard are dealt with together. All of them are in memory at once, and one may have 400 KB.
+const PAGE: i32 = 15;
 
 /// How many items a read of many may ask for.
 const READ_TOGETHER: usize = 100;
@@ -80,7 +80,7 @@ async fn deal_with(
             (Some(pk), Some(sk)) if [outbox::SORT_KEY, event_layout::SORT_KEY].contains(&&*sk) => {
                 to_read.insert((pk, sk));
             }
-            _ => unreadable(),
+            (pk, _) => unreadable(&pk.unwrap_or_default()),
         }
     }
     let (mut due_notices, mut due_events) = (Vec::new(), Vec::new());
@@ -97,7 +97,7 @@ async fn deal_with(
                 match Seen::of(item, version, app.clock.now()) {
                     Seen::Due(seen) => due.push(seen),
                     Seen::NotDue => {}
-                    Seen::Unreadable => unreadable(),
+                    Seen::Unreadable(pk) => unreadable(&pk),
                 }
             }
         }
@@ -108,7 +108,7 @@ async fn deal_with(
     }
     let (delivered, published, lapsed) = join3(
         deliver_all(app, subscribers, &due_notices, deadline),
-        events::publish(app, due_events, deadline),
+        events::publish(app, &due_events, deadline),
         claims::lapse(app, &due_claims, deadline),
     )
     .await;

@@ -70,9 +70,7 @@ pub fn router(app: Arc<App>) -> Router {
 pub async fn handle(app: &Arc<App>, event: Event, invocation: Invocation) -> Result<Vec<u8>, Failure> {
     match event {
         Event::Http(event) => Ok(lambda::answer(router(Arc::clone(app)), *event, invocation).await),
-        Event::Sqs(batch) => {
-            batch.settle(async |message| transfer_message(app, message, &invocation).await).await
-        }
+        Event::Sqs(batch) => batch.settle(|message| transfer_message(app, message, &invocation)).await,
         Event::Direct(payload) => {
             let deadline = direct_deadline(&invocation);
             let request = app.read_direct(&payload, &invocation, deadline).await?;
@@ -98,7 +96,7 @@ async fn transfer(State(app): State<Arc<App>>, http: HttpRequest) -> Response {
     answer::http(&request, run)
 }
 
-async fn transfer_message(app: &App, message: &lambda::Message, invocation: &Invocation) -> Settled {
+async fn transfer_message(app: &App, message: lambda::Message, invocation: &Invocation) -> Settled {
     let deadline = direct_deadline(invocation);
     let request = match app.read_direct(message.body.as_bytes(), invocation, deadline).await {
         Ok(request) => request,

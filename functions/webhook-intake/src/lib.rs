@@ -84,9 +84,10 @@ pub async fn handle(
         lambda::Event::Http(event) => Ok(lambda::answer(router(Arc::clone(app)), *event, invocation).await),
         // EventBridge may be given a queue as its target, and the queue this function as its reader.
         lambda::Event::Sqs(batch) => {
-            let take_in = async |message: &lambda::Message| {
-                let taken =
-                    app.take_in(message.body.as_bytes(), Origin::EventBridge, &invocation, deadline).await;
+            let invocation = &invocation;
+            let take_in = |message: lambda::Message| async move {
+                let body = message.body.as_bytes();
+                let taken = app.take_in(body, Origin::EventBridge, invocation, deadline).await;
                 if taken.is_ok() { Settled::Done } else { Settled::Failed }
             };
             batch.settle(take_in).await

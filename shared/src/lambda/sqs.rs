@@ -64,7 +64,10 @@ impl Batch {
     ///
     /// A failed message without an id cannot be named, and an empty id would mean something else to Lambda:
     /// then the invocation fails, and the whole batch comes again.
-    pub async fn settle(self, handle: impl AsyncFn(&Message) -> Settled) -> Result<Vec<u8>, Failure> {
+    pub async fn settle<F: Future<Output = Settled>>(
+        self,
+        handle: impl Fn(Message) -> F,
+    ) -> Result<Vec<u8>, Failure> {
         let handle = &handle;
         let failed: Vec<String> = stream::iter(self.groups)
             .map(|group| async move { settle_group(group, handle).await })
@@ -86,19 +89,21 @@ impl Batch {
 }
 
 /// The ids of those that failed, and of those behind them.
-async fn settle_group(group: Vec<Message>, handle: &impl AsyncFn(&Message) -> Settled) -> Vec<String> {
+async fn settle_group<F: Future<Output = Settled>>(
+    group: Vec<Message>,
+    handle: &impl Fn(Message) -> F,
+) -> Vec<String> {
     let mut messages = group.into_iter();
     while let Some(message) = messages.next() {
+        let id = message.id.clone();
         // A panic over one message must not take the others with it.
-        let settled = AssertUnwindSafe(handle(&message)).catch_unwind().await.unwrap_or_else(|_| {
-            tracing::error!(
-                message = "a message was left in the middle by a panic",
-                sqs.message_id = message.id
-            );
-            Settled::Failed
-        });
+        let settled =
+            AssertUnwindSafe(async { handle(message).await }).catch_unwind().await.unwrap_or_else(|_| {
+                tracing::error!(message = "a message was left in the middle by a panic", sqs.message_id = id);
+                Settled::Failed
+            });
         if settled == Settled::Failed {
-            return std::iter::once(message.id).chain(messages.map(|message| message.id)).collect();
+            return std::iter::once(id).chain(messages.map(|message| message.id)).collect();
         }
     }
     Vec::new()
@@ -141,7 +146,7 @@ mod tests {
     async fn failures(batch: Batch, failing: &[&str]) -> Value {
         let answer = batch
             .settle(
-                async |message| {
+                async |message: Message| {
                     if failing.contains(&&*message.body) { Settled::Failed } else { Settled::Done }
                 },
             )
@@ -163,7 +168,7 @@ mod tests {
     #[tokio::test]
     async fn a_panic_over_one_message_leaves_the_others_alone() {
         let records = json!([fifo("a1", "a"), fifo("b1", "b")]);
-        let answer = batch(&records).settle(async |message| {
+        let answer = batch(&records).settle(async |message: Message| {
             assert_eq!(message.body, "b1", "this one is meant to panic");
             Settled::Done
         });

@@ -19,7 +19,7 @@ async fn tripped() -> (World, Inbox, Relay) {
         world.put_notice(&format!("msg_{nth}"), &inbox.url());
     }
     feed(&relay).await;
-    inbox.come_back().await.unwrap();
+    inbox.come_back().await.expect("the port is still free");
     world.put_notice("msg_6", &inbox.url());
     feed(&relay).await;
     (world, inbox, relay)

@@ -142,5 +142,5 @@ fn put_unreadable(world: &World, id: &str, subscriber: &str) {
     world.put_notice(id, subscriber);
     let mut notice = world.notice(id);
     notice["v"] = json!({"N": "9"});
-    world.engine.put(&notice).unwrap();
+    world.engine.put(&notice).expect("it is still an item");
 }
