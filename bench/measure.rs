@@ -9,7 +9,7 @@ use harness::events;
 use harness::runtime_api::{Lambda, binary};
 use harness::world::{WEBHOOK_SECRET, World};
 use serde_json::{Value, json};
-use simulator::{Behaviour, Surface};
+use simulator::{Behaviour, Conversation, Queue, Simulator, Surface};
 
 /// How often a start is measured.
 const STARTS: usize = 21;
@@ -17,7 +17,7 @@ const STARTS: usize = 21;
 #[tokio::main]
 async fn main() {
     say("binary           stripped    start to first poll   start to first answer");
-    for name in ["webhook-intake", "data-actions"] {
+    for name in ["webhook-intake", "data-actions", "transfers", "relay"] {
         let size = std::fs::metadata(binary(name)).expect("it was just built").len();
         let (poll, answer) = starts(name).await;
         say(&format!(
@@ -35,17 +35,23 @@ async fn main() {
 async fn starts(name: &str) -> (Duration, Duration) {
     let world = World::start(Surface::Platform).await;
     world.genesys.data_action("a", Behaviour::json(json!({})));
+    world.genesys.queue("q", Queue::open().joined(1));
     let (mut polls, mut answers) = (Vec::new(), Vec::new());
     for index in 0..STARTS {
         let event = match name {
             "webhook-intake" => delivery(&format!("event-{index}")),
+            "transfers" => transfer(&world.genesys, &format!("c-{index}"), "k"),
+            "relay" => json!({"source": "aws.scheduler"}),
             _ => invocation(&format!("key-{index}"), "{}"),
         };
         let started = Instant::now();
         let lambda = Lambda::start(&binary(name), &world.variables(&[])).await;
         let answer = lambda.invoke(event.to_string()).await;
         answers.push(started.elapsed());
-        assert_eq!(answer.http().status, 200, "{}", lambda.output());
+        match name {
+            "relay" => assert_eq!(answer.json()["leftOver"], false, "{}", lambda.output()),
+            _ => assert_eq!(answer.http().status, 200, "{}", lambda.output()),
+        }
         polls.push(lambda.first_poll_after().expect("it has answered, so it has polled"));
     }
     (median(polls), median(answers))
@@ -59,6 +65,10 @@ async fn requests() {
     let intake = Lambda::start(&binary("webhook-intake"), &world.variables(&[])).await;
     let actions = Lambda::start(&binary("data-actions"), &world.variables(&[])).await;
     let cold = Lambda::start(&binary("data-actions"), &world.variables(&[])).await;
+    let transfers = Lambda::start(&binary("transfers"), &world.variables(&[])).await;
+    let cold_transfers = Lambda::start(&binary("transfers"), &world.variables(&[])).await;
+    world.genesys.queue("q", Queue::open().joined(1));
+    let asked = |key| transfer(&world.genesys, "c", key);
     let large =
         |key| events::http_v2("POST", "/data-actions/large/invocations", &[("idempotency-key", key)], b"{}");
 
@@ -71,6 +81,10 @@ async fn requests() {
     count(&world, "data action, same key, another payload", &cold, &invocation("k", r#"{"x":1}"#), 422).await;
     count(&world, "data action, first run, 1 MB answer", &actions, &large("l"), 200).await;
     count(&world, "data action, repeated cold, 1 MB answer", &cold, &large("l"), 200).await;
+    count(&world, "transfer, a conversation's first", &transfers, &asked("1"), 200).await;
+    count(&world, "transfer, a later one", &transfers, &asked("2"), 200).await;
+    count(&world, "transfer, repeated in a warm instance", &transfers, &asked("2"), 200).await;
+    count(&world, "transfer, repeated in a cold instance", &cold_transfers, &asked("2"), 200).await;
 }
 
 async fn count(world: &World, what: &str, lambda: &Lambda, event: &Value, status: u16) {
@@ -90,6 +104,15 @@ fn delivery(id: &str) -> Value {
 
 fn invocation(key: &str, input: &str) -> Value {
     events::http_v2("POST", "/data-actions/a/invocations", &[("idempotency-key", key)], input.as_bytes())
+}
+
+/// A transfer of a conversation that can be transferred.
+fn transfer(genesys: &Simulator, conversation: &str, key: &str) -> Value {
+    genesys.conversation(conversation, Conversation::with_agent("alice"));
+    let body = json!({"conversationId": conversation, "transferType": "blind",
+        "destination": {"type": "queue", "id": "q"}});
+    let body = body.to_string();
+    events::http_v2("POST", "/transfers", &[("idempotency-key", key)], body.as_bytes())
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {

@@ -158,6 +158,13 @@ async fn answer(request: reqwest::RequestBuilder) -> Answer {
     }
 }
 
+fn times(count: usize) -> String {
+    match count {
+        1 => "once".to_owned(),
+        count => format!("{count} times"),
+    }
+}
+
 /// How many answers of each kind there were: `1 × 200, 19 × 200 replayed`.
 fn tally(answers: &[Answer]) -> String {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();

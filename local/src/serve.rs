@@ -38,13 +38,13 @@ patchbay is up
               POST /data-actions/{{dataActionId}}/invocations
               POST /transfers
   simulator   {simulator}  (surface: {surface}; look and meddle at /_simulator)
+              the call call-1 is with alice; the queue support and the user bob can answer, night-shift and carol cannot
   inbox       {inbox}  (takes and verifies the notices of transfers; a look at it shows them)
   bus         {bus}  (a rule runs the data action {WRAP_UP_ACTION} for each conversation.{{id}}.customer.end)
   database    {engine}  (table {TABLE_NAME}, {kept}; any AWS SDK or CLI reaches it)
 
 try: curl -isS {gateway}/data-actions/{ECHO_ACTION}/invocations -H 'Idempotency-Key: my-first' -d '{{\"customer\":42}}'
 and: curl -isS {gateway}/webhooks/genesys -H 'X-Hub-Signature-256: {signature}' -d '{event}'
-
 or:  curl -isS {gateway}/transfers -H 'Idempotency-Key: my-transfer' -d '{transfer}'
 
 Each of them twice: the second time nothing happens again. Ctrl-C stops everything.",

@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use simulator::{Behaviour, Fault, Operation, Surface};
 
-use super::{Answer, Story, answer, tally};
+use super::{Answer, Story, answer, tally, times};
 
 /// The data action of the story.
 const ACTION: &str = "custom_-_3f2c9a50-create-ticket";
@@ -64,9 +64,6 @@ impl Story {
     }
 
     fn effects(&self) -> String {
-        match self.stack.simulator.effects(ACTION).len() {
-            1 => "once".to_owned(),
-            times => format!("{times} times"),
-        }
+        times(self.stack.simulator.effects(ACTION).len())
     }
 }

@@ -9,7 +9,7 @@ use shared::dynamo::Table;
 use simulator::{Conversation, Fault, Operation};
 use tokio::time::Instant;
 
-use super::{Answer, Story, answer};
+use super::{Answer, Story, answer, times};
 use crate::stack::WRAP_UP_ACTION;
 use crate::{TABLE_NAME, engine};
 
@@ -31,7 +31,7 @@ impl Story {
         self.stack.simulator.fault(Operation::Transfer, Fault::effect_then_drop());
         let answer = self.transfer("call-4", "blind", "queue", "support").await;
         self.row("the connection is cut after a transfer", "200 completed", answer.told());
-        let seen = self.moved("call-4");
+        let seen = times(self.stack.simulator.transfers("call-4").len());
         self.row("… found by looking: it was transferred", "once", seen);
     }
 
@@ -48,9 +48,8 @@ impl Story {
         self.until(|story| story.attempts("call-5") >= 2).await;
         let back = self.stack.inbox.come_back().await;
         self.until(|story| story.deliveries("call-5") > 0).await;
-        let seen =
-            back.map_or_else(|error| error.to_string(), |()| format!("{} times", self.deliveries("call-5")));
-        self.row("… it is back, and hears of it", "1 times", seen);
+        let seen = back.map_or_else(|error| error.to_string(), |()| times(self.deliveries("call-5")));
+        self.row("… it is back, and hears of it", "once", seen);
         let unsigned = self.stack.inbox.received().iter().filter(|notice| !notice.is_verified).count();
         self.row("notices that nobody of ours signed", "0", unsigned.to_string());
     }
@@ -60,8 +59,8 @@ impl Story {
         self.until(|story| story.wrapped_up() > 0).await;
         let published = self.stack.bus.published().len().to_string();
         self.row("events published to the bus", "2", published);
-        let seen = self.wrapped_up().to_string();
-        self.row("… a rule ran a data action for the one that ended", "1", seen);
+        let seen = times(self.wrapped_up());
+        self.row("… a rule runs a data action for the one that ended", "once", seen);
     }
 
     /// The trail of the transfer whose answer was lost.
@@ -90,13 +89,6 @@ impl Story {
             "destination": {"type": kind, "id": id}});
         let key = format!("transfer-{conversation}");
         answer(self.http.post(url).header("idempotency-key", key).body(body.to_string())).await
-    }
-
-    fn moved(&self, conversation: &str) -> String {
-        match self.stack.simulator.transfers(conversation).len() {
-            1 => "once".to_owned(),
-            times => format!("{times} times"),
-        }
     }
 
     /// How many notices of each status have arrived, repeats aside.
