@@ -123,9 +123,9 @@ async fn killed_with_its_answer_on_record_the_answer_is_replayed() {
     world.genesys.fault(Operation::ExecuteDataAction, Fault::stall_after_effect());
     let running = lambda.begin(Invocation::new(request("k", &json!({}))));
     world.genesys.wait_for_stalled(1).await;
-    world.store.fault("UpdateItem", StoreFault::ApplyThenStall);
+    world.store.fault("TransactWriteItems", StoreFault::ApplyThenStall);
     world.genesys.release_stalled();
-    world.store.wait_for("UpdateItem", 2).await;
+    world.store.wait_for("TransactWriteItems", 1).await;
     kill(&lambda, running).await;
 
     let late = data_actions(&world, &[]).await.invoke(request("k", &json!({}))).await.json();
