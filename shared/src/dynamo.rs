@@ -37,9 +37,6 @@ pub type Item = HashMap<String, AttributeValue>;
 /// attributes.
 pub const PART_BYTES: usize = 350_000;
 
-/// How often a write that collided with a transaction is tried again.
-const CONFLICT_RETRIES: u32 = 8;
-
 /// The table named by `TABLE_NAME`.
 #[derive(Clone, Debug)]
 pub struct Table {
@@ -179,7 +176,7 @@ impl Table {
         let items = std::iter::once(first).chain(others).collect();
         let request = self.client.transact_write_items().set_transact_items(Some(items));
         let megabytes = || request.clone().customize().config_override(for_megabytes()).send();
-        let sent = send("TransactWriteItems", until, megabytes).await?;
+        let sent = send_again("TransactWriteItems", until, is_crowded, megabytes).await?;
         match transacted(sent)? {
             Transacted::Applied => Ok(Written::Applied(Item::new())),
             Transacted::Refused(standing) => {
@@ -195,7 +192,7 @@ impl Table {
         until: Instant,
     ) -> Result<Transacted, Error> {
         let request = self.client.transact_write_items().set_transact_items(Some(writes));
-        transacted(send("TransactWriteItems", until, || request.clone().send()).await?)
+        transacted(send_again("TransactWriteItems", until, is_crowded, || request.clone().send()).await?)
     }
 
     /// A put that is part of a transaction, conditional if `describe` says so.
@@ -399,11 +396,24 @@ where
     E: ProvideErrorMetadata,
     F: Future<Output = Result<T, SdkError<E>>>,
 {
+    send_again(operation, until, is_conflict, request).await
+}
+
+/// Sends within `until`, for as long as the error is one after which it may be sent again.
+async fn send_again<T, E, F>(
+    operation: &'static str,
+    until: Instant,
+    is_transient: fn(&SdkError<E>) -> bool,
+    request: impl Fn() -> F,
+) -> Result<Result<T, SdkError<E>>, Error>
+where
+    F: Future<Output = Result<T, SdkError<E>>>,
+{
     let mut attempt = 0;
     loop {
         let outcome =
             tokio::time::timeout_at(until, request()).await.map_err(|_| Error::TimedOut { operation })?;
-        if attempt >= CONFLICT_RETRIES || !outcome.as_ref().is_err_and(is_conflict) {
+        if !outcome.as_ref().is_err_and(is_transient) {
             return Ok(outcome);
         }
         pause(attempt, until, operation).await?;
@@ -413,14 +423,20 @@ where
 
 /// Whether a write met a transaction on the same item: nothing was applied, and it may be sent again.
 fn is_conflict<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
-    match error.code() {
-        Some("TransactionConflictException" | "TransactionInProgressException") => true,
-        Some("TransactionCanceledException") => {
-            let message = error.message().unwrap_or_default();
-            message.contains("TransactionConflict") && !message.contains("ConditionalCheckFailed")
-        }
-        _ => false,
-    }
+    matches!(error.code(), Some("TransactionConflictException" | "TransactionInProgressException"))
+}
+
+/// Whether a transaction met another one, or was throttled, and nothing else stood in its way: nothing was applied,
+/// and it may be sent again. The SDK repeats neither.
+fn is_crowded(error: &SdkError<TransactWriteItemsError>) -> bool {
+    let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.as_service_error()
+    else {
+        return is_conflict(error);
+    };
+    let codes: Vec<&str> =
+        cancelled.cancellation_reasons().iter().filter_map(CancellationReason::code).collect();
+    let crowded = ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
+    !codes.contains(&"ConditionalCheckFailed") && codes.iter().any(|code| crowded.contains(code))
 }
 
 /// Waits 0–20 ms, doubling with each attempt up to half a second; fails when that would be too late.

@@ -9,10 +9,11 @@
 //!                      (claimable)               └───────────────────► UNKNOWN     never repeated, unless that is safe
 //! ```
 //!
-//! * **One conditional update claims.** It takes a key that is absent, expired, free, or claimed by a holder
-//!   that never began to act and whose lease has lapsed. It sets a random owner, drawn anew for every claim,
-//!   and counts the epoch up. When it fails, DynamoDB returns the record that stood in its way: losing costs no
+//! * **One conditional update claims.** It takes a key that is absent, expired or free, and of a safe operation one
+//!   that is unknown. It sets a random owner, drawn anew for every claim, and counts the epoch up. When it fails, DynamoDB returns the record that stood in its way: losing costs no
 //!   read, and finding our own owner there means that we won and only the response was lost.
+//! * **A holder that was never heard of again** is told of before its key is taken over: its trail says that it was
+//!   cut off, and whoever it meant to notify hears of it. The sweep does that, or the next claim if it comes first.
 //! * **Everything after the claim is fenced** by owner, epoch and state. A holder that comes back late, after
 //!   its lease lapsed and somebody else took over, changes nothing.
 //! * **The fingerprint is always checked**, also while a run is under way: one key, one request.

@@ -46,7 +46,6 @@ impl Witness<'_> {
             .with("surface", self.surface.name())
             .with("dataActionId", self.request.id.as_str())
             .with("keyHash", &self.key_hash)
-            .with("fingerprint", &self.request.fingerprint)
     }
 
     fn account(&self, entry: Entry) -> Account {

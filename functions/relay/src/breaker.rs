@@ -29,6 +29,9 @@ use tokio::time::Instant;
 use crate::App;
 use crate::attempt::{Changes, after};
 
+/// How long a notice waits for others to its subscriber; then it is left for the next sweep.
+const LONGEST_TURN: Duration = Duration::from_secs(6);
+
 /// How many failures in a row open a breaker.
 const THRESHOLD: u32 = 5;
 
@@ -127,9 +130,11 @@ impl Subscribers {
 }
 
 impl Subscriber {
-    /// Waits until few enough notices are under way to this subscriber.
-    pub(crate) async fn turn(&self) -> SemaphorePermit<'_> {
-        self.turns.acquire().await.expect("nobody closes the semaphore")
+    /// Waits until few enough notices are under way to this subscriber. Not for long: while a slow one is waited for,
+    /// what is due to others is not looked at.
+    pub(crate) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        let turn = tokio::time::timeout(LONGEST_TURN, self.turns.acquire()).await.ok()?;
+        Some(turn.expect("nobody closes the semaphore"))
     }
 
     /// Whether a notice may be sent now. While a probe of ours is under way, waits for what it finds.

@@ -56,6 +56,13 @@ pub(crate) enum Put {
     TooLarge(String),
 }
 
+/// A request that was not taken: what that means for each of its entries.
+struct Refused {
+    put: Put,
+    /// Whether it was refused for what it says.
+    is_invalid: bool,
+}
+
 impl Bus {
     /// A client for the bus; connects when first used.
     pub(crate) fn connect(aws: &aws_config::SdkConfig, name: String) -> Self {
@@ -77,16 +84,33 @@ impl Bus {
 
     /// Publishes entries that fit one request, and says of each, in order, what became of it.
     pub(crate) async fn publish(&self, entries: &[Entry], until: Instant) -> Vec<Put> {
+        match self.put(entries, until).await {
+            Ok(puts) => puts,
+            // One of them is not valid, and takes the others with it: alone, it shows which.
+            Err(Refused { is_invalid: true, .. }) if entries.len() > 1 => {
+                let mut puts = Vec::new();
+                for entry in entries {
+                    let put = self.put(std::slice::from_ref(entry), until).await;
+                    puts.extend(put.unwrap_or_else(|refused| vec![refused.put]));
+                }
+                puts
+            }
+            Err(refused) => vec![refused.put; entries.len()],
+        }
+    }
+
+    /// One request.
+    async fn put(&self, entries: &[Entry], until: Instant) -> Result<Vec<Put>, Refused> {
         let request = entries.iter().map(|entry| self.entry(entry)).collect();
         let sending = self.client.put_events().set_entries(Some(request)).send();
-        let all = |put: Put| vec![put; entries.len()];
+        let refused = |put, is_invalid| Err(Refused { put, is_invalid });
         let output = match timeout_at(until, sending).await {
             Ok(Ok(output)) => output,
             Ok(Err(error)) if entries.len() == 1 && is_too_large(&error) => {
-                return all(Put::TooLarge(why(&error)));
+                return refused(Put::TooLarge(why(&error)), true);
             }
-            Ok(Err(error)) => return all(Put::Failed(why(&error))),
-            Err(_) => return all(Put::Failed("the bus did not answer in time".to_owned())),
+            Ok(Err(error)) => return refused(Put::Failed(why(&error)), is_invalid(&error)),
+            Err(_) => return refused(Put::Failed("the bus did not answer in time".to_owned()), false),
         };
         let mut puts: Vec<Put> = output
             .entries()
@@ -100,7 +124,7 @@ impl Bus {
             .collect();
         // Of what the answer does not speak, nothing is known.
         puts.resize(entries.len(), Put::Failed("the bus did not say what became of it".to_owned()));
-        puts
+        Ok(puts)
     }
 
     fn entry(&self, entry: &Entry) -> PutEventsRequestEntry {
@@ -145,13 +169,18 @@ fn detail_type(kind: &str) -> &str {
     if end == 0 { "event" } else { &kind[..end] }
 }
 
-/// Whether the request was refused for its size, which no repetition changes.
+/// Whether the request was refused for what it says, which no repetition changes.
+fn is_invalid(error: &SdkError<PutEventsError>) -> bool {
+    let status = error.raw_response().map(|response| response.status().as_u16());
+    let is_refused = |code: &str| code.contains("Validation") || code.contains("TooLarge");
+    status == Some(413) || error.code().is_some_and(is_refused)
+}
+
+/// Whether it was refused for its size.
 fn is_too_large(error: &SdkError<PutEventsError>) -> bool {
     let status = error.raw_response().map(|response| response.status().as_u16());
     let says_so = error.message().is_some_and(|message| message.to_ascii_lowercase().contains("size"));
-    let is_refused =
-        error.code().is_some_and(|code| code.contains("Validation") || code.contains("TooLarge"));
-    status == Some(413) || (is_refused && says_so)
+    status == Some(413) || (is_invalid(error) && says_so)
 }
 
 fn why(error: &SdkError<PutEventsError>) -> String {

@@ -17,7 +17,7 @@ use crate::attempt::{Attempt, Changes, Due, after, because};
 use crate::bus::{self, Bus, Entry, LONGEST_REQUEST, Put};
 use crate::stream::unreadable;
 use crate::tally::Outcome;
-use crate::{App, has_time, store_failed};
+use crate::{App, store_failed};
 
 /// How many writes to the table are under way at once.
 const AT_ONCE: usize = 20;
@@ -81,7 +81,7 @@ enum Prepared {
 
 /// Claims an attempt at an event and reads what is to be published.
 async fn prepare(app: &App, due: &Due, deadline: Deadline) -> Prepared {
-    if !has_time(deadline, LONGEST_REQUEST) {
+    if !deadline.has_time_for(LONGEST_REQUEST) {
         return Prepared::Settled(Outcome::LeftOver);
     }
     let attempt = match due.claim(app, deadline.act_by()).await {
@@ -119,6 +119,10 @@ async fn publish_together(
     attempts: Vec<(usize, Attempt)>,
     deadline: Deadline,
 ) -> Vec<(usize, Outcome)> {
+    if Instant::now() >= deadline.act_by() {
+        // Nothing was sent: the claims lapse, and the events are due again.
+        return attempts.into_iter().map(|(place, _)| (place, Outcome::LeftOver)).collect();
+    }
     let until = deadline.act_by().min(Instant::now() + LONGEST_REQUEST);
     let puts = bus.publish(entries, until).await;
     let recording: Vec<_> = attempts

@@ -29,7 +29,6 @@ use shared::lambda::{Deadline, Event, Failure, Invocation};
 use shared::problem::Kind;
 use shared::telemetry::{Metric, chain, count};
 use shared::webhook::outbound::Outbound;
-use tokio::time::Instant;
 
 use crate::bus::Bus;
 use crate::schedule::Schedule;
@@ -124,9 +123,4 @@ fn store_unavailable() -> Failure {
 fn store_failed(error: &(dyn std::error::Error + 'static)) {
     count(Metric::StoreUnavailable);
     tracing::error!(message = "the store could not be used", error = chain(error));
-}
-
-/// Whether something that takes `time` can still end before the deadline.
-fn has_time(deadline: Deadline, time: Duration) -> bool {
-    Instant::now() + time <= deadline.act_by()
 }

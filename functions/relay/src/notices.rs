@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::attempt::{Attempt, Changes, Due, after, because};
 use crate::breaker::{Admission, Subscribers, Verdict};
 use crate::tally::Outcome;
-use crate::{App, has_time, store_failed, stream};
+use crate::{App, store_failed, stream};
 
 /// How long a delivered notice is kept, so that whatever brings it up again finds that it is delivered.
 const DELIVERED_LIFETIME: Duration = Duration::from_hours(14 * 24);
@@ -31,9 +31,9 @@ pub(crate) async fn deliver(app: &App, subscribers: &Subscribers, due: &Due, dea
         return Outcome::Unreadable;
     };
     let subscriber = subscribers.of(&notice.subscriber);
-    let _turn = subscriber.turn().await;
+    let Some(_turn) = subscriber.turn().await else { return Outcome::LeftOver };
     // Asked before the breaker is, because who is elected to probe must not find that there is no time.
-    if !has_time(deadline, LONGEST_ATTEMPT) {
+    if !deadline.has_time_for(LONGEST_ATTEMPT) {
         return Outcome::LeftOver;
     }
     let admission = match subscriber.admit(app, deadline).await {
@@ -44,7 +44,7 @@ pub(crate) async fn deliver(app: &App, subscribers: &Subscribers, due: &Due, dea
             return Outcome::StoreDown;
         }
     };
-    if !has_time(deadline, LONGEST_ATTEMPT) {
+    if !deadline.has_time_for(LONGEST_ATTEMPT) {
         return Outcome::LeftOver;
     }
     let attempt = match due.claim(app, deadline.act_by()).await {
@@ -56,6 +56,10 @@ pub(crate) async fn deliver(app: &App, subscribers: &Subscribers, due: &Due, dea
         }
     };
     let started = Instant::now();
+    if started >= deadline.act_by() {
+        // Nothing was sent: the claim lapses, and the notice is due again.
+        return Outcome::LeftOver;
+    }
     let delivery = Delivery {
         id: &notice.id,
         url: &notice.subscriber,

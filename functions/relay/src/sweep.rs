@@ -13,7 +13,7 @@ use crate::attempt::{Due, Seen};
 use crate::breaker::Subscribers;
 use crate::stream::unreadable;
 use crate::tally::{Outcome, Tally};
-use crate::{App, claims, events, has_time, notices, store_failed};
+use crate::{App, claims, events, notices, store_failed};
 
 /// How many notices to one subscriber are under way at once: what was due for long comes in crowds.
 const AT_ONCE: usize = 10;
@@ -37,7 +37,7 @@ pub(crate) async fn sweep(app: &App, deadline: Deadline) -> Tally {
     let mut tally = Tally::default();
     let mut shards: Vec<(String, Option<Item>)> = due::shards().map(|shard| (shard, None)).collect();
     while !shards.is_empty() {
-        if !has_time(deadline, A_ROUND) {
+        if !deadline.has_time_for(A_ROUND) {
             tally.add(Outcome::LeftOver);
             break;
         }

@@ -251,8 +251,8 @@ pub(crate) async fn refused_at_the_door(
         .with("function", "transfers")
         .with("surface", app.settings.genesys.surface.name())
         .with("conversationId", conversation.as_str())
-        // Details name members, and never repeat what a caller wrote in them.
-        .with("reason", told(problem));
+        // The detail may repeat what the caller wrote.
+        .with("reason", problem.kind().slug());
     let trail = Trail::of_conversation(conversation.as_str());
     let until = deadline.answer_by().min(Instant::now() + DOOR_LIMIT);
     if let Err(error) = app.trails.append(&trail, &entry, app.clock.now(), None, Vec::new(), until).await {

@@ -20,7 +20,7 @@ use crate::request::Request;
 use crate::upstream::{Ready, confirm, look, look_again, reconcile, refused};
 
 /// How long giving back a key may take whose transfer was not sent because of the store.
-const GIVING_BACK: Duration = Duration::from_secs(1);
+const GIVING_BACK: Duration = Duration::from_secs(3);
 
 /// How the call ended.
 #[derive(Debug)]

@@ -17,6 +17,9 @@ use crate::run::End;
 /// How often the conversation is read to learn what an accepted transfer has come to, and the waits in between.
 const CONFIRMATIONS: [Duration; 3] = [Duration::ZERO, Duration::from_millis(150), Duration::from_millis(400)];
 
+/// How long that may take: the answer is known already.
+const CONFIRMING: Duration = Duration::from_secs(2);
+
 /// How long finding out what became of an unclear transfer may take. After that, a repeat looks again.
 const PATIENCE: Duration = Duration::from_secs(8);
 
@@ -92,12 +95,15 @@ pub(crate) async fn confirm(
     if is_told && (app.conversations.surface() == Surface::Guide || moved.transfer_id.is_some()) {
         return End::Moved(moved);
     }
+    let until = act_by.min(Instant::now() + CONFIRMING);
+    // What is done needs no more than its name.
+    let looks = if is_told { 1 } else { CONFIRMATIONS.len() };
     let mut best = moved;
-    for wait in CONFIRMATIONS {
-        if !pause(wait, act_by).await {
+    for wait in &CONFIRMATIONS[..looks] {
+        if !pause(*wait, until).await {
             break;
         }
-        let read = app.conversations.conversation(&mut ready.token, &transfer.conversation, act_by).await;
+        let read = app.conversations.conversation(&mut ready.token, &transfer.conversation, until).await;
         let Ok(Some(conversation)) = read else { continue };
         match conversation.since(&ready.seen, transfer) {
             Finding::Moved(found) => {
@@ -108,10 +114,10 @@ pub(crate) async fn confirm(
                 };
             }
             // What was only taken on has failed; what was answered as done was done, whatever came of it.
-            Finding::Failed(state) if !is_told => {
+            Finding::Failed { state, .. } if !is_told => {
                 return refused(&Refusal::of_state(&state), &transfer.kind);
             }
-            Finding::Failed(_) | Finding::Nothing => {}
+            Finding::Failed { .. } | Finding::Nothing => {}
         }
         if best.progress == Progress::Completed && (best.transfer_id.is_some() || is_told) {
             break;
@@ -151,9 +157,10 @@ pub(crate) async fn look_again(app: &App, transfer: &Transfer, seen: &Seen, act_
 async fn find(app: &App, transfer: &Transfer, token: &mut Token, seen: &Seen, until: Instant) -> Option<End> {
     let conversation = app.conversations.conversation(token, &transfer.conversation, until).await.ok()??;
     match conversation.since(seen, transfer) {
-        Finding::Nothing => None,
         Finding::Moved(moved) => Some(End::Moved(moved)),
-        Finding::Failed(state) => Some(refused(&Refusal::of_state(&state), &transfer.kind)),
+        Finding::Failed { state, is_ours: true } => Some(refused(&Refusal::of_state(&state), &transfer.kind)),
+        // It may be somebody else's that failed, and ours may still come.
+        Finding::Nothing | Finding::Failed { is_ours: false, .. } => None,
     }
 }
 

@@ -9,6 +9,9 @@ use crate::canonical::{canonical, digest};
 use crate::dynamo::{Item, PutBuilder, Table, TransactWriteItem, Transacted, number, pause, string};
 use crate::random;
 
+/// How often a rival is waited for whose entry shows before its head.
+const MAX_RIVALS: u32 = 8;
+
 /// What came of appending.
 #[derive(Debug)]
 pub enum Appended {
@@ -34,6 +37,7 @@ pub(super) async fn append(
 ) -> Result<Appended, Error> {
     let trail = tellable.trail;
     let mut head = known.cloned();
+    let mut rivals = 0;
     for attempt in 0.. {
         let (item, next) = tellable.at_its_place(head.as_ref());
         let mut writes = vec![
@@ -54,14 +58,21 @@ pub(super) async fn append(
         if others.iter().any(Option::is_some) {
             return Ok(Appended::Refused(others));
         }
-        let moved = match head_there {
+        let there = match head_there {
             Some(there) => Some(there),
             None => table.get(&trail.head_key(), HEAD, until).await?,
         };
-        let moved = moved.as_ref().and_then(Head::read).filter(|moved| Some(moved) != head.as_ref());
-        head = Some(moved.ok_or_else(|| Error::Unreadable(trail.name().to_owned()))?);
+        match there.as_ref().map(Head::read) {
+            Some(Some(moved)) if head.as_ref() != Some(&moved) => {
+                head = Some(moved);
+                rivals = 0;
+            }
+            // A rival's transaction shows in part: its entry, and not yet its head.
+            None | Some(Some(_)) if rivals < MAX_RIVALS => rivals += 1,
+            None | Some(_) => return Err(Error::Unreadable(trail.name().to_owned())),
+        }
         // The first surprise is that the trail exists; every further one is a rival, who comes again as well.
-        if attempt > 0 {
+        if attempt > 0 || rivals > 0 {
             pause(attempt, until, "TransactWriteItems").await?;
         }
     }

@@ -170,6 +170,12 @@ impl Api {
         self.surface
     }
 
+    /// The path of an address that the API gave us, if it is one of its own.
+    pub(super) fn path_of<'a>(&self, address: &'a str) -> Option<&'a str> {
+        let path = address.strip_prefix(self.url.as_str()).unwrap_or(address);
+        path.starts_with('/').then_some(path)
+    }
+
     pub(super) async fn token(&self, act_by: Instant) -> Result<Token, auth::Error> {
         self.tokens.token(act_by).await
     }
@@ -202,7 +208,7 @@ impl Api {
                     (NotPerformed::Unavailable, None)
                 }
             };
-            if !self.retry.wait(number, asked, act_by).await {
+            if !self.retry.wait(number, asked, call.repetition, act_by).await {
                 break Attempt::NotPerformed(end);
             }
         };
@@ -244,7 +250,7 @@ impl Api {
         act_by: Instant,
     ) -> Ended {
         let started = Instant::now();
-        if !retry::is_time_left(started, act_by) {
+        if !retry::is_time_left(started, call.repetition, act_by) {
             return Ended::NotPerformed(NotPerformed::Unavailable);
         }
         let mut request = self

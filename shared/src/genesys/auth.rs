@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::retry::RetryPolicy;
 use super::settings::{Credentials, Settings};
 use crate::clock::Clock;
+use crate::idempotency::Repetition;
 use crate::retry_after;
 use crate::secret::{self, ExposeSecret, SecretString, Vault};
 use crate::telemetry::chain;
@@ -213,7 +214,7 @@ impl Tokens {
                 }
             };
             tracing::warn!(message = "no token yet", attempt, error = chain(&error));
-            if !self.retry.wait(attempt, asked, act_by).await {
+            if !self.retry.wait(attempt, asked, Repetition::Safe, act_by).await {
                 return Err(error);
             }
         }

@@ -15,7 +15,6 @@ pub use refusal::{Reason, Refusal};
 use std::time::Duration;
 
 use http::Method;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -258,19 +257,21 @@ impl Conversations {
         }
         let mut path = "/api/v2/conversations".to_owned();
         for _ in 0..MAX_PAGES {
-            let page = self.get::<Listing>(token, "list conversations", path, act_by).await?;
+            let page = self.get::<Listing>(token, "list conversations", path.clone(), act_by).await?;
             let Some(Listing { entities, next_uri }) = page else { return Ok(None) };
             if let Some(conversation) = entities.into_iter().find(|found| found.id == id.as_str()) {
                 return Ok(Some(conversation));
             }
-            // Only a path of the API's own is followed: the token goes with it.
-            match next_uri.filter(|next| next.starts_with("/api/v2/conversations")) {
-                Some(next) => path = next,
-                None => return Ok(None),
+            let Some(next) = next_uri.filter(|next| !next.is_empty()) else { return Ok(None) };
+            // Only an address of the API's own is followed: the token goes with it.
+            match self.api.path_of(&next).filter(|path| path.starts_with("/api/v2/conversations")) {
+                Some(next) => next.clone_into(&mut path),
+                None => break,
             }
         }
         tracing::warn!(
-            message = "the conversation is not among the first pages of the list",
+            message =
+                "the list of conversations goes on, and the conversation was not found in what was read",
             pages = MAX_PAGES
         );
         Err(NotPerformed::Unavailable)
@@ -302,7 +303,7 @@ impl Conversations {
         };
         let Called { attempt, correlation_id } = self.api.call(token, &call, act_by).await;
         let sent = match attempt {
-            Attempt::Answered(answer) if answer.status < 300 => Sent::Taken(self.taken(&answer)),
+            Attempt::Answered(answer) if answer.status < 300 => self.taken(&answer),
             Attempt::Answered(answer) => Sent::Refused(Refusal::read(&answer)),
             // It was answered with something enormous, and that is no refusal.
             Attempt::TooLarge => Sent::Unclear("the answer was too large to be read"),
@@ -312,8 +313,9 @@ impl Conversations {
         (sent, correlation_id)
     }
 
-    /// What a 2xx says. Any is a transfer taken on, whatever its body looks like; it is done only where that is said.
-    fn taken(&self, answer: &Answer) -> Moved {
+    /// What a 2xx says. Any is a transfer taken on, whatever its body looks like, unless that says in so many words that
+    /// it failed; it is done only where that is said.
+    fn taken(&self, answer: &Answer) -> Sent {
         #[derive(Default, Deserialize)]
         #[serde(rename_all = "camelCase", default)]
         struct Body {
@@ -322,6 +324,11 @@ impl Conversations {
             destination_participant_id: Option<String>,
         }
         let body = serde_json::from_slice::<Body>(&answer.body).ok();
+        if let Some(status) =
+            body.as_ref().and_then(|body| body.status.as_deref()).filter(|it| has_failed(it))
+        {
+            return Sent::Refused(Refusal::of_state(status));
+        }
         let is_done = match self.surface() {
             Surface::Platform => answer.status == 200,
             Surface::Guide => {
@@ -331,7 +338,7 @@ impl Conversations {
         let Body { transfer_id, destination_participant_id: destination_participant, .. } =
             body.unwrap_or_default();
         let progress = if is_done { Progress::Completed } else { Progress::Accepted };
-        Moved { progress, transfer_id, destination_participant }
+        Sent::Taken(Moved { progress, transfer_id, destination_participant })
     }
 
     /// Reads something; what is not there is `None`.
@@ -363,10 +370,15 @@ fn is_pending(status: Option<&str>) -> bool {
     status.is_some_and(|status| pending.iter().any(|it| status.eq_ignore_ascii_case(it)))
 }
 
+fn has_failed(status: &str) -> bool {
+    let failed = ["failed", "failure", "error", "rejected", "refused", "canceled", "cancelled", "timeout"];
+    failed.iter().any(|it| status.eq_ignore_ascii_case(it))
+}
+
 /// Path and body of the published operation. The generic ones are deprecated since March 2026.
 fn platform_request(transfer: &Transfer, leg: &ParticipantId) -> (String, Value) {
     let conversation = transfer.conversation.as_str();
-    let leg = utf8_percent_encode(leg.as_str(), NON_ALPHANUMERIC).to_string();
+    let leg = leg.as_str();
     let (member, blind, consulting) = match &transfer.destination {
         Destination::User(_) => ("userId", "replace/agent", "consult/agent"),
         Destination::Queue(_) => ("queueId", "replace/queue", "consult/queue"),
@@ -475,42 +487,42 @@ mod tests {
         let queue = Destination::Queue(Id::parse("q").unwrap());
         let user = Destination::User(Id::parse("u").unwrap());
         let external = Destination::External(Address::parse("+4930123456").unwrap());
-        let leg = Id::parse("p").unwrap();
+        let leg = Id::parse("p-1_2.3~4").unwrap();
         for (kind, destination, path, body) in [
             (
                 Kind::Blind,
                 &user,
-                "conversations/c-1/participants/p/replace/agent",
+                "conversations/c-1/participants/p-1_2.3~4/replace/agent",
                 json!({"transferType": "Unattended", "userId": "u"}),
             ),
             (
                 Kind::Blind,
                 &queue,
-                "conversations/c-1/participants/p/replace/queue",
+                "conversations/c-1/participants/p-1_2.3~4/replace/queue",
                 json!({"transferType": "Unattended", "queueId": "q"}),
             ),
             (
                 Kind::Blind,
                 &external,
-                "conversations/c-1/participants/p/transfer",
+                "conversations/c-1/participants/p-1_2.3~4/transfer",
                 json!({"transferType": "Unattended", "address": "+4930123456"}),
             ),
             (
                 consult(None),
                 &user,
-                "conversations/calls/c-1/participants/p/consult/agent",
+                "conversations/calls/c-1/participants/p-1_2.3~4/consult/agent",
                 json!({"speakTo": "BOTH", "userId": "u"}),
             ),
             (
                 consult(Some("me")),
                 &queue,
-                "conversations/calls/c-1/participants/p/consult/queue",
+                "conversations/calls/c-1/participants/p-1_2.3~4/consult/queue",
                 json!({"speakTo": "BOTH", "queueId": "q", "consultingUserId": "me"}),
             ),
             (
                 consult(None),
                 &external,
-                "conversations/calls/c-1/participants/p/voice/consult",
+                "conversations/calls/c-1/participants/p-1_2.3~4/voice/consult",
                 json!({"speakTo": "BOTH", "address": "+4930123456"}),
             ),
         ] {

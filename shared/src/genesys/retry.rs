@@ -5,13 +5,17 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::idempotency::Repetition;
 use crate::random;
 
 /// The longest backoff, whatever the attempt.
 const MAX_BACKOFF: Duration = Duration::from_mins(1);
 
-/// How much time an attempt needs at least; with less left it is not begun.
+/// How much time an attempt needs at least that may be repeated; with less left it is not begun.
 const SHORTEST_ATTEMPT: Duration = Duration::from_millis(100);
+
+/// How much time an attempt needs at least that may not be: cut off, it would be an outcome nobody knows.
+const SHORTEST_UNREPEATABLE_ATTEMPT: Duration = Duration::from_millis(500);
 
 /// How often and how patiently a call is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,13 +29,19 @@ pub struct RetryPolicy {
 impl RetryPolicy {
     /// Waits before the attempt after `attempt` (which counts from 1): as long as the upstream asked, else a
     /// random part of the backoff. False, at once, if no further attempt is due or none could end in time.
-    pub(super) async fn wait(&self, attempt: u32, asked: Option<Duration>, act_by: Instant) -> bool {
+    pub(super) async fn wait(
+        &self,
+        attempt: u32,
+        asked: Option<Duration>,
+        repetition: Repetition,
+        act_by: Instant,
+    ) -> bool {
         if attempt >= self.attempts {
             return false;
         }
         let wait = asked.unwrap_or_else(|| self.jittered(attempt, random::fraction()));
         let Some(wake) = Instant::now().checked_add(wait) else { return false };
-        if !is_time_left(wake, act_by) {
+        if !is_time_left(wake, repetition, act_by) {
             return false;
         }
         tokio::time::sleep_until(wake).await;
@@ -49,8 +59,12 @@ impl RetryPolicy {
 }
 
 /// Whether an attempt that begins at `start` can end by `act_by`.
-pub(super) fn is_time_left(start: Instant, act_by: Instant) -> bool {
-    start + SHORTEST_ATTEMPT <= act_by
+pub(super) fn is_time_left(start: Instant, repetition: Repetition, act_by: Instant) -> bool {
+    let shortest = match repetition {
+        Repetition::Safe => SHORTEST_ATTEMPT,
+        Repetition::Unsafe => SHORTEST_UNREPEATABLE_ATTEMPT,
+    };
+    start + shortest <= act_by
 }
 
 #[cfg(test)]
@@ -77,9 +91,12 @@ mod tests {
     async fn no_attempt_begins_that_cannot_end_in_time() {
         let policy = RetryPolicy { attempts: 3, base: Duration::from_secs(1) };
         let act_by = Instant::now() + Duration::from_secs(10);
-        assert!(policy.wait(1, Some(Duration::ZERO), act_by).await);
-        assert!(!policy.wait(2, Some(Duration::from_millis(9950)), act_by).await, "50 ms would be left");
-        assert!(!policy.wait(2, Some(Duration::MAX), act_by).await, "an upstream may ask for aeons");
-        assert!(!policy.wait(3, Some(Duration::ZERO), act_by).await, "three attempts in all");
+        let wait =
+            async |attempt, asked, repetition| policy.wait(attempt, Some(asked), repetition, act_by).await;
+        assert!(wait(1, Duration::ZERO, Repetition::Unsafe).await);
+        assert!(!wait(2, Duration::from_millis(9950), Repetition::Safe).await, "50 ms would be left");
+        assert!(!wait(2, Duration::from_millis(9550), Repetition::Unsafe).await, "450 ms would be left");
+        assert!(!wait(2, Duration::MAX, Repetition::Safe).await, "an upstream may ask for aeons");
+        assert!(!wait(3, Duration::ZERO, Repetition::Safe).await, "three attempts in all");
     }
 }

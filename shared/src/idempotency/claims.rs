@@ -22,6 +22,9 @@ use crate::telemetry::chain;
 /// How long withdrawing a claim may take: the caller waits for it, and the store is in trouble.
 const WITHDRAWAL: Duration = Duration::from_secs(1);
 
+/// How many holders in a row may be found never to have come back, before it is somebody else's turn to ask.
+const MAX_LAPSED: u32 = 4;
+
 /// The keys of one function.
 #[derive(Debug)]
 pub struct Claims {
@@ -99,6 +102,13 @@ pub enum Claimed {
     Won(Claim),
     /// It is not ours; why.
     Lost(Lost),
+}
+
+/// What came of one try.
+enum Tried {
+    Claimed(Claimed),
+    /// The holder of this record was never heard of again, and the key could be ours.
+    Lapsed(Item),
 }
 
 /// Why a key cannot be claimed.
@@ -180,12 +190,25 @@ impl Claims {
     }
 
     /// Claims the key: one request, won or lost.
+    ///
+    /// A claim whose holder was never heard of again is told of first, as the sweep would; then it is asked once more.
     pub async fn claim(&self, work: &Work, deadline: Deadline) -> Result<Claimed, Error> {
-        let until = deadline.act_by();
         let key_hash = work.scope.hash(&work.key);
+        let pk = partition_key(&key_hash);
+        for _ in 0..MAX_LAPSED {
+            match self.try_to_claim(work, &key_hash, deadline).await? {
+                Tried::Claimed(claimed) => return Ok(claimed),
+                Tried::Lapsed(standing) => drop(self.lapse_item(&pk, &standing, deadline.act_by()).await?),
+            }
+        }
+        Ok(Claimed::Lost(Lost::InFlight(Duration::ZERO)))
+    }
+
+    async fn try_to_claim(&self, work: &Work, key_hash: &str, deadline: Deadline) -> Result<Tried, Error> {
+        let until = deadline.act_by();
         let owner = random::token();
         let now = self.clock.now();
-        let pk = partition_key(&key_hash);
+        let pk = partition_key(key_hash);
         let claiming = |update| writes::claiming(update, &pk, work, &owner, now);
         let written = self.table.update(&pk, SORT_KEY, until, claiming).await;
         let written = match written {
@@ -203,13 +226,17 @@ impl Claims {
             Written::Refused(standing) => {
                 let record = Record::read(&standing)?;
                 if record.owner != owner {
-                    return self.judge(work, &key_hash, record, now, until).await.map(Claimed::Lost);
+                    if is_claimable(&record, work, now) {
+                        return Ok(Tried::Lapsed(standing));
+                    }
+                    let lost = self.judge(work, key_hash, record, now, until).await?;
+                    return Ok(Tried::Claimed(Claimed::Lost(lost)));
                 }
                 // The first response was lost, and the SDK's repeat met what the first try had written.
                 record.epoch
             }
         };
-        Ok(Claimed::Won(Claim::of(work, key_hash, owner, epoch)))
+        Ok(Tried::Claimed(Claimed::Won(Claim::of(work, key_hash.to_owned(), owner, epoch))))
     }
 
     /// Like [`claim`](Self::claim), but while somebody is at it, waits up to `patience` for what they find.
@@ -432,7 +459,8 @@ impl Claim {
     }
 }
 
-/// Whether a claim would win against `record`: what the condition of [`writes::claiming`] says, said of a record.
+/// Whether the key that `record` is of can be ours: at once, as the condition of [`writes::claiming`] has it, or once
+/// it has been told of a holder who was never heard of again.
 fn is_claimable(record: &Record, work: &Work, now: Timestamp) -> bool {
     let is_expired = record.expires_at <= now.as_second();
     let is_lapsed = record.lease_until <= now.as_millisecond();

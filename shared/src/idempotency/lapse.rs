@@ -36,8 +36,15 @@ impl Claims {
     /// Turns a claim whose lease has lapsed into one that is unknown, or free if its holder had not begun to act.
     /// What the holder left to be written for this case is written with it.
     pub async fn lapse(&self, pk: &str, until: Instant) -> Result<Lapsed, Error> {
-        let Some(item) = self.table.get(pk, SORT_KEY, until).await? else { return Ok(Lapsed::NotLapsed) };
-        let record = Record::read(&item)?;
+        match self.table.get(pk, SORT_KEY, until).await? {
+            Some(item) => self.lapse_item(pk, &item, until).await,
+            None => Ok(Lapsed::NotLapsed),
+        }
+    }
+
+    /// The same, of a record that was just read.
+    pub(super) async fn lapse_item(&self, pk: &str, item: &Item, until: Instant) -> Result<Lapsed, Error> {
+        let record = Record::read(item)?;
         let now = self.clock.now();
         let lapsing = match record.state {
             State::Acting => Lapsing::Acting,
@@ -47,7 +54,7 @@ impl Claims {
         if record.lease_until > now.as_millisecond() {
             return Ok(Lapsed::NotLapsed);
         }
-        let account = if_lapsed(&item)?;
+        let account = if_lapsed(item)?;
         let key_hash = pk.trim_start_matches("claim#").to_owned();
         let claim = Claim::held(key_hash.clone(), &record);
         let write = self

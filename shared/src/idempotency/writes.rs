@@ -31,8 +31,7 @@ pub(super) fn claiming(
     owner: &str,
     now: Timestamp,
 ) -> UpdateItemFluentBuilder {
-    let lapsed = "fingerprint = :fingerprint AND lease_until <= :now_ms AND #state";
-    let mut may_repeat = String::new();
+    let mut may_repeat = "";
     let lease_until = after(now, work.lease.from_now()).as_millisecond();
     let is_safe = work.repetition == Repetition::Safe;
     let mut values = Values::default();
@@ -50,9 +49,7 @@ pub(super) fn claiming(
         "epoch = if_not_exists(epoch, :zero) + :one".to_owned(),
     ];
     if is_safe {
-        may_repeat =
-            format!(" OR ({lapsed} = :acting) OR (fingerprint = :fingerprint AND #state = :unknown)");
-        values.set("acting", string("ACTING"));
+        may_repeat = " OR (fingerprint = :fingerprint AND #state = :unknown)";
         values.set("unknown", string("UNKNOWN"));
     }
     if let Some(caller) = &work.scope.caller {
@@ -65,17 +62,14 @@ pub(super) fn claiming(
     values.set("begun", string(begun));
     assign.push(values.assign("if_lapsed", string(&json(&work.if_lapsed))));
     assign.extend(due::attributes(pk, lease_until).map(|(name, value)| values.assign(name, value)));
-    values.set("claimed", string("CLAIMED"));
     values.set("free", string("FREE"));
     values.set("owner", string(owner));
     values.set("zero", number(0));
     values.set("one", number(1));
-    values.set("now_ms", number(now.as_millisecond()));
     values.set("now_s", number(now.as_second()));
     update
         .condition_expression(format!(
-            "attribute_not_exists(pk) OR (v = :v AND (expires_at <= :now_s OR #state = :free \
-             OR ({lapsed} = :claimed){may_repeat}))"
+            "attribute_not_exists(pk) OR (v = :v AND (expires_at <= :now_s OR #state = :free{may_repeat}))"
         ))
         .update_expression(format!("SET {} REMOVE {LEFTOVERS}", assign.join(", ")))
         .return_values(ReturnValue::UpdatedNew)

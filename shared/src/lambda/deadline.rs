@@ -15,6 +15,7 @@ pub(super) const LONGEST_INVOCATION: Duration = Duration::from_mins(15);
 pub struct Deadline {
     act_by: Instant,
     answer_by: Instant,
+    time: Duration,
 }
 
 impl Deadline {
@@ -23,13 +24,20 @@ impl Deadline {
     #[must_use]
     pub fn after(time: Duration) -> Self {
         let answer_by = Instant::now() + time - (time / 20).min(Duration::from_millis(500));
-        Self { act_by: answer_by - (time / 10).min(Duration::from_millis(1500)), answer_by }
+        Self { act_by: answer_by - (time / 10).min(Duration::from_millis(1500)), answer_by, time }
     }
 
     /// Until when the upstream may be busy.
     #[must_use]
     pub fn act_by(&self) -> Instant {
         self.act_by
+    }
+
+    /// Whether something that takes `wanted` can begin now and still end. Of an invocation that is short as a whole no
+    /// more is asked than a quarter of its time: it would never begin anything.
+    #[must_use]
+    pub fn has_time_for(&self, wanted: Duration) -> bool {
+        Instant::now() + wanted.min(self.time / 4) <= self.act_by
     }
 
     /// Until when the answer must be out.

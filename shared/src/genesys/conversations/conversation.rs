@@ -9,16 +9,18 @@ use crate::genesys::ids::ParticipantId;
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Conversation {
+    #[serde(deserialize_with = "or_default")]
     pub(super) id: String,
-    #[serde(deserialize_with = "or_none")]
+    #[serde(deserialize_with = "or_default")]
     participants: Vec<Participant>,
-    #[serde(deserialize_with = "or_none")]
+    #[serde(deserialize_with = "or_default")]
     recent_transfers: Vec<RecentTransfer>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Participant {
+    #[serde(deserialize_with = "or_default")]
     id: String,
     purpose: Option<String>,
     state: Option<String>,
@@ -37,6 +39,7 @@ struct Reference {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct RecentTransfer {
+    #[serde(deserialize_with = "or_default")]
     id: String,
     state: Option<String>,
     destination: Option<NamedDestination>,
@@ -79,8 +82,13 @@ pub enum Finding {
     Nothing,
     /// It is there.
     Moved(Moved),
-    /// It is there, and went wrong; in Genesys Cloud's word for it.
-    Failed(String),
+    /// One is there that went wrong.
+    Failed {
+        /// Genesys Cloud's word for how.
+        state: String,
+        /// Whether it names our destination. A queue is not named, so it may be somebody else's.
+        is_ours: bool,
+    },
 }
 
 /// A transfer that is there.
@@ -144,13 +152,18 @@ impl Conversation {
     /// Whether it can be transferred on the guides' surface, which may not tell of its legs.
     pub fn is_movable(&self) -> Result<(), Conflict> {
         self.is_free()?;
-        let is_over =
-            !self.participants.is_empty() && !self.participants.iter().any(Participant::is_connected);
+        // A leg without a state says nothing against it.
+        let is_over = !self.participants.is_empty()
+            && self.participants.iter().all(|leg| leg.state.is_some() && !leg.is_connected());
         if is_over { Err(Conflict::NobodyConnected) } else { Ok(()) }
     }
 
     fn is_free(&self) -> Result<(), Conflict> {
-        let is_consulting = |leg: &Participant| leg.consult_participant_id.is_some() && leg.is_connected();
+        let is_consulting = |leg: &Participant| {
+            let with = leg.consult_participant_id.as_deref().filter(|id| !id.is_empty());
+            let is_there = |id| self.participants.iter().any(|other| other.id == id && !other.is_gone());
+            leg.is_connected() && with.is_some_and(is_there)
+        };
         let is_in_transfer = self.recent_transfers.iter().any(RecentTransfer::is_under_way)
             || self.participants.iter().any(is_consulting);
         if is_in_transfer { Err(Conflict::InTransfer) } else { Ok(()) }
@@ -192,15 +205,18 @@ impl Conversation {
                 let progress = if leg.is_connected() { Progress::Completed } else { Progress::Accepted };
                 Finding::Moved(Moved { progress, transfer_id: None, destination_participant })
             }
-            (None, None, Some(failed)) => Finding::Failed(failed.state.clone().unwrap_or_default()),
+            (None, None, Some(failed)) => Finding::Failed {
+                state: failed.state.clone().unwrap_or_default(),
+                is_ours: failed.names(destination),
+            },
             (None, None, None) => Finding::Nothing,
         }
     }
 }
 
-/// A list; none if it is null.
-fn or_none<'de, D: Deserializer<'de>, T: Deserialize<'de>>(list: D) -> Result<Vec<T>, D::Error> {
-    Option::deserialize(list).map(Option::unwrap_or_default)
+/// What is null is as good as absent.
+fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(value: D) -> Result<T, D::Error> {
+    Option::deserialize(value).map(Option::unwrap_or_default)
 }
 
 impl Participant {

@@ -81,7 +81,10 @@ fn what_cannot_be_transferred_says_why() {
     assert_eq!(conversation(pending).is_movable(), Err(Conflict::InTransfer));
 
     let mut consulting = talking();
-    consulting["participants"][3]["consultParticipantId"] = json!("other");
+    consulting["participants"][3]["consultParticipantId"] = json!("bob");
+    assert_eq!(leg(consulting.clone(), &blind(queue())).as_deref(), Ok("agent"), "the consult is over");
+    let bob = json!({"id": "bob", "purpose": "user", "state": "alerting"});
+    consulting["participants"].as_array_mut().unwrap().push(bob);
     assert_eq!(leg(consulting, &blind(queue())), Err(Conflict::InTransfer));
 
     let mut two = talking();
@@ -91,6 +94,8 @@ fn what_cannot_be_transferred_says_why() {
 
 #[test]
 fn a_surface_that_tells_of_no_legs_has_no_objection() {
+    let stateless = json!({"id": "c", "participants": [{"id": null, "purpose": "agent"}]});
+    assert_eq!(conversation(stateless).is_movable(), Ok(()));
     assert_eq!(conversation(json!({"id": "c"})).is_movable(), Ok(()));
     assert_eq!(
         conversation(json!({"id": "c", "participants": null, "recentTransfers": null})).is_movable(),
@@ -123,8 +128,8 @@ fn a_new_transfer_to_the_destination_is_found_in_the_state_it_is_in() {
         ("Complete", moved(Progress::Completed, Some("new"), None)),
         ("Pending", moved(Progress::Accepted, Some("new"), None)),
         ("Unknown", moved(Progress::Accepted, Some("new"), None)),
-        ("Failed", Finding::Failed("Failed".to_owned())),
-        ("Timeout", Finding::Failed("Timeout".to_owned())),
+        ("Failed", Finding::Failed { state: "Failed".to_owned(), is_ours: true }),
+        ("Timeout", Finding::Failed { state: "Timeout".to_owned(), is_ours: true }),
     ] {
         let after =
             json!({"recentTransfers": [{"id": "new", "state": state, "destination": {"userId": "u"}}]});
@@ -171,6 +176,13 @@ fn a_new_leg_of_the_destination_tells_as_much() {
     assert_eq!(since(after("connected"), &blind(user())), moved(Progress::Completed, None, Some("leg")));
     assert_eq!(since(after("alerting"), &blind(user())), moved(Progress::Accepted, None, Some("leg")));
     assert_eq!(since(after("disconnected"), &blind(user())), Finding::Nothing);
+}
+
+#[test]
+fn a_transfer_that_failed_and_names_nobody_may_be_somebody_elses() {
+    let after = json!({"recentTransfers": [{"id": "new", "state": "Failed", "destination": {}}]});
+    let expected = Finding::Failed { state: "Failed".to_owned(), is_ours: false };
+    assert_eq!(since(after, &blind(queue())), expected);
 }
 
 #[test]
