@@ -12,6 +12,7 @@ mod leases;
 mod store;
 mod races;
 mod privacy;
+mod suspects;
 
 use std::time::Duration;
 
