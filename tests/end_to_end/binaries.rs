@@ -9,6 +9,8 @@ mod logs;
 mod queue;
 mod secrets;
 mod start;
+mod transfer_crashes;
+mod transfers;
 
 use harness::runtime_api::{Lambda, binary};
 use harness::world::World;

@@ -1,15 +1,43 @@
 //! Transfers, by the list of what must hold.
 
 mod story;
+mod door;
+mod look;
+mod upstream;
+mod moves;
+mod refusals;
+mod unclear;
+mod repeats;
+mod leases;
+mod store;
+mod races;
+mod privacy;
+mod suspects;
+
+use std::time::Duration;
 
 use harness::world::{Response, World};
 use serde_json::{Value, json};
-use simulator::{Conversation, Queue, Surface, User};
+use simulator::{Conversation, Operation, Queue, Surface, User};
 
 const SURFACES: [Surface; 2] = [Surface::Platform, Surface::Guide];
 
+/// So little time that nobody waits long for what does not come.
+const BRIEF: (&str, &str) = ("HTTP_TIMEOUT_SECONDS", "2");
+
+/// What a claim holds for when Lambda says nothing of a deadline, and a moment more.
+const PAST_THE_LEASE: Duration = Duration::from_millis(60_001);
+
+/// How long a wait may take before the test has failed.
+const PATIENCE: Duration = Duration::from_mins(1);
+
 /// The header that names the key `k`.
 const KEY: [(&str, &str); 1] = [("idempotency-key", "k")];
+
+/// The header that names a key.
+fn keyed(key: &str) -> [(&'static str, &str); 1] {
+    [("idempotency-key", key)]
+}
 
 /// Where transfer notices go.
 const CRM: (&str, &str) = ("CRM_WEBHOOK_URL", "https://crm.example/transfers");
@@ -73,4 +101,66 @@ fn state(world: &World) -> String {
     let claims = world.items("claim");
     assert_eq!(claims.len(), 1, "{claims:?}");
     claims[0]["state"]["S"].as_str().expect("a claim has a state").to_owned()
+}
+
+/// The one claim on record.
+fn claim(world: &World) -> Value {
+    let mut claims = world.items("claim");
+    assert_eq!(claims.len(), 1, "{claims:?}");
+    claims.remove(0)
+}
+
+/// The statuses of the notices in the outbox, sorted.
+fn statuses(world: &World) -> Vec<String> {
+    let status = |notice: &Value| notice["status"].as_str().expect("a notice has a status").to_owned();
+    let mut statuses: Vec<String> = notices(world).iter().map(status).collect();
+    statuses.sort();
+    statuses
+}
+
+/// How often a transfer was asked for upstream, whatever became of it.
+fn posts(world: &World) -> usize {
+    world.genesys.request_count(Operation::Transfer)
+}
+
+/// What is told to somebody who is refused.
+fn refused(status: u16, slug: &str) -> (u16, String) {
+    (status, slug.to_owned())
+}
+
+/// What is told to somebody whose call was transferred.
+fn completed() -> (u16, String) {
+    (200, "completed".to_owned())
+}
+
+/// Lets `call` get stuck in a stall that was scripted upstream, and lets go of it after `meanwhile`.
+async fn while_stalled<T>(
+    world: &World,
+    call: impl Future<Output = Response>,
+    meanwhile: impl Future<Output = T>,
+) -> (Response, T) {
+    let both = async {
+        tokio::join!(call, async {
+            world.genesys.wait_for_stalled(1).await;
+            let result = meanwhile.await;
+            world.genesys.release_stalled();
+            result
+        })
+    };
+    tokio::time::timeout(PATIENCE, both).await.expect("a stall strikes, and its request ends")
+}
+
+/// Lets another instance get stuck with `request` in a stall that was scripted upstream, and die there.
+async fn abandon(world: &World, request: &Value) {
+    let dying = world.another_instance(&[CRM]).await;
+    let stuck = async {
+        tokio::select! {
+            response = world.transfer_at(&dying, &KEY, request) => panic!("it was to be stuck: {response:?}"),
+            () = world.genesys.wait_for_stalled(1) => {}
+        }
+    };
+    tokio::time::timeout(PATIENCE, stuck).await.expect("a stall strikes");
+    drop(dying);
+    let gone = world.genesys.wait_for_stalled(0);
+    tokio::time::timeout(PATIENCE, gone).await.expect("a stall ends with its client");
 }

@@ -149,6 +149,15 @@ impl FaultyStore {
         self.wait_until("answered", operation, n, |script| &script.answered).await;
     }
 
+    /// Resolves once `n` requests of an operation (`"*"`: of any) have arrived, whatever becomes of them.
+    ///
+    /// # Panics
+    ///
+    /// After a minute, with the counts.
+    pub async fn wait_for_arrivals(&self, operation: &str, n: usize) {
+        self.wait_until("arrived", operation, n, |script| &script.arrived).await;
+    }
+
     async fn wait_until(
         &self,
         what: &str,
