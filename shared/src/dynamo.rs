@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::retry::{RetryConfig, RetryPartition};
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
@@ -108,6 +108,8 @@ impl Table {
             .build();
         let config = aws_sdk_dynamodb::config::Builder::from(aws)
             .retry_config(retries)
+            // The SDK's quota of repeats is the process's own; where several functions share one, they share no trouble.
+            .retry_partition(RetryPartition::new(random::token()))
             .timeout_config(timeouts)
             .build();
         Self { client: Client::from_conf(config), name }

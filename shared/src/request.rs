@@ -12,7 +12,11 @@ use crate::problem::{Kind, Problem};
 
 /// The members of a JSON object, as they were written.
 #[derive(Debug)]
-pub struct Members<'a>(BTreeMap<String, &'a RawValue>);
+pub struct Members<'a> {
+    members: BTreeMap<String, &'a RawValue>,
+    /// What stands before a member's name when we speak of it.
+    path: String,
+}
 
 /// A request that is not valid.
 #[must_use]
@@ -24,15 +28,32 @@ impl<'a> Members<'a> {
     /// The members of the object that `json` must be, without a duplicate key anywhere. `what` names it.
     pub fn parse(json: &'a str, what: &str) -> Result<Self, Problem> {
         canonical(json).map_err(|fault| invalid(format!("{what} {fault}.")))?;
-        serde_json::from_str(json).map(Self).map_err(|_| invalid(format!("{what} is not a JSON object.")))
+        let members =
+            serde_json::from_str(json).map_err(|_| invalid(format!("{what} is not a JSON object.")))?;
+        Ok(Self { members, path: String::new() })
+    }
+
+    /// The members of the object that is the member `name`, if that is given.
+    pub fn within(&self, name: &str) -> Result<Option<Self>, Problem> {
+        let Some(object) = self.given(&[name])? else { return Ok(None) };
+        let path = format!("{}{name}.", self.path);
+        let members = Self::parse(object.get(), path.trim_end_matches('.'))?.members;
+        Ok(Some(Self { members, path }))
+    }
+
+    /// A member's name in full.
+    #[must_use]
+    pub fn full_name(&self, name: &str) -> String {
+        format!("{}{name}", self.path)
     }
 
     /// The member that goes by one of `names`; the first of them is the one we speak of. `null` counts as a value.
     pub fn raw(&self, names: &[&str]) -> Result<Option<&'a RawValue>, Problem> {
-        let mut found = names.iter().filter_map(|name| self.0.get(*name));
+        let mut found = names.iter().filter_map(|name| self.members.get(*name));
         let member = found.next().copied();
         if found.next().is_some() {
-            return Err(invalid(format!("{} is given more than once, under its different names.", names[0])));
+            let name = self.full_name(names[0]);
+            return Err(invalid(format!("{name} is given more than once, under its different names.")));
         }
         Ok(member)
     }
@@ -46,14 +67,14 @@ impl<'a> Members<'a> {
     pub fn string(&self, names: &[&str]) -> Result<Option<String>, Problem> {
         let text = |value: &RawValue| serde_json::from_str(value.get());
         let text = self.given(names)?.map(text).transpose();
-        text.map_err(|_| invalid(format!("{} must be a string.", names[0])))
+        text.map_err(|_| invalid(format!("{} must be a string.", self.full_name(names[0]))))
     }
 
     /// A member that is true or false.
     pub fn flag(&self, name: &str) -> Result<Option<bool>, Problem> {
         let flag = |value: &RawValue| serde_json::from_str(value.get());
         let flag = self.given(&[name])?.map(flag).transpose();
-        flag.map_err(|_| invalid(format!("{name} must be true or false.")))
+        flag.map_err(|_| invalid(format!("{} must be true or false.", self.full_name(name))))
     }
 
     /// The member `idempotencyKey`.

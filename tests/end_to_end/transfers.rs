@@ -12,7 +12,6 @@ mod leases;
 mod store;
 mod races;
 mod privacy;
-mod suspects;
 
 use std::time::Duration;
 

@@ -1,7 +1,5 @@
 //! What is told of a transfer: to its caller, on the conversation's trail, and to the CRM.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
@@ -19,7 +17,7 @@ use shared::telemetry::{chain, millis};
 use tokio::time::Instant;
 
 use crate::App;
-use crate::request::Request;
+use crate::request::{Refused, Request};
 use crate::run::End;
 use crate::settings::PiiKey;
 
@@ -235,26 +233,24 @@ fn told(problem: &Problem) -> String {
     format!("{}: {}", problem.kind().slug(), problem.detail())
 }
 
-/// How long telling of a request that was refused at the door may take.
-const DOOR_LIMIT: Duration = Duration::from_secs(5);
-
 /// Tells a conversation's trail of a request that did not get past the door. The caller is refused either way.
 pub(crate) async fn refused_at_the_door(
     app: &App,
     conversation: &ConversationId,
-    problem: &Problem,
+    refused: &Refused,
     invocation: &Invocation,
     deadline: Deadline,
 ) {
+    let problem = &refused.problem;
+    let reason = if refused.quotes_caller { problem.kind().slug().to_owned() } else { told(problem) };
     let entry = Entry::new("transfer-refused")
         .by(invocation)
         .with("function", "transfers")
         .with("surface", app.settings.genesys.surface.name())
         .with("conversationId", conversation.as_str())
-        // The detail may repeat what the caller wrote.
-        .with("reason", problem.kind().slug());
+        .with("reason", reason);
     let trail = Trail::of_conversation(conversation.as_str());
-    let until = deadline.answer_by().min(Instant::now() + DOOR_LIMIT);
+    let until = deadline.answer_by();
     if let Err(error) = app.trails.append(&trail, &entry, app.clock.now(), None, Vec::new(), until).await {
         tracing::error!(
             message = "a refusal could not be told on its trail",

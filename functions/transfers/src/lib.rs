@@ -86,7 +86,7 @@ async fn transfer(State(app): State<Arc<App>>, http: HttpRequest) -> Response {
     let (parts, body) = http.into_parts();
     let request = match lambda::read_body(body, app.settings.max_body_bytes).await {
         Ok(body) => Request::from_http(&parts.headers, &body, app.settings.genesys.surface),
-        Err(problem) => Err(Refused { problem, conversation: None }),
+        Err(problem) => Err(Box::new(Refused::unread(problem))),
     };
     let request = match request {
         Ok(request) => request,
@@ -131,12 +131,11 @@ impl App {
     }
 
     /// A request refused at the door leaves its mark on the trail too, if it says whose.
-    async fn refuse(&self, refused: Refused, invocation: &Invocation, deadline: Deadline) -> Problem {
-        let Refused { problem, conversation } = refused;
-        if let Some(conversation) = conversation {
-            account::refused_at_the_door(self, &conversation, &problem, invocation, deadline).await;
+    async fn refuse(&self, refused: Box<Refused>, invocation: &Invocation, deadline: Deadline) -> Problem {
+        if let Some(conversation) = &refused.conversation {
+            account::refused_at_the_door(self, conversation, &refused, invocation, deadline).await;
         }
-        problem
+        refused.problem
     }
 }
 

@@ -32,28 +32,30 @@ pub(crate) struct Request {
 pub(crate) struct Refused {
     pub(crate) problem: Problem,
     pub(crate) conversation: Option<ConversationId>,
+    /// Whether the problem's detail repeats what the caller wrote.
+    pub(crate) quotes_caller: bool,
 }
 
 impl Request {
     /// Over HTTP: the body is the request, the key a header.
-    pub(crate) fn from_http(headers: &HeaderMap, body: &[u8], surface: Surface) -> Result<Self, Refused> {
-        let read = |text: &str| {
-            let members = Members::parse(text, "The body")?;
+    pub(crate) fn from_http(
+        headers: &HeaderMap,
+        body: &[u8],
+        surface: Surface,
+    ) -> Result<Self, Box<Refused>> {
+        let read = |members: &Members<'_>| {
             let key = match key_header(headers)? {
                 Some(key) => Some(key),
                 None => members.key()?,
             };
-            Self::read(&members, key, preferred_wait(headers), surface)
+            Self::read(members, key, preferred_wait(headers), surface)
         };
         at_the_door(body, "The body", read)
     }
 
     /// As a direct invocation or an SQS message: the key is a member too.
-    pub(crate) fn from_direct(payload: &[u8], surface: Surface) -> Result<Self, Refused> {
-        let read = |text: &str| {
-            let members = Members::parse(text, "The payload")?;
-            Self::read(&members, members.key()?, members.wait()?, surface)
-        };
+    pub(crate) fn from_direct(payload: &[u8], surface: Surface) -> Result<Self, Box<Refused>> {
+        let read = |members: &Members<'_>| Self::read(members, members.key()?, members.wait()?, surface);
         at_the_door(payload, "The payload", read)
     }
 
@@ -64,11 +66,11 @@ impl Request {
         surface: Surface,
     ) -> Result<Self, Problem> {
         let transfer = Transfer {
-            conversation: required(id(members, "conversationId", "conversationId")?, "conversationId")?,
+            conversation: required(id(members, "conversationId")?, "conversationId")?,
             kind: kind(members)?,
             destination: destination(members)?,
             preserve_caller_id: members.flag("preserveCallerId")?,
-            participant: id(members, "participantId", "participantId")?,
+            participant: id(members, "participantId")?,
             allow_unstaffed: members.flag("allowUnstaffed")?.unwrap_or(false),
         };
         refuse_unsupported(&transfer, surface)?;
@@ -83,12 +85,23 @@ impl Request {
 fn at_the_door(
     bytes: &[u8],
     what: &str,
-    read: impl FnOnce(&str) -> Result<Request, Problem>,
-) -> Result<Request, Refused> {
+    read: impl FnOnce(&Members<'_>) -> Result<Request, Problem>,
+) -> Result<Request, Box<Refused>> {
     let Ok(text) = std::str::from_utf8(bytes) else {
-        return Err(Refused { problem: invalid(format!("{what} is not UTF-8 text.")), conversation: None });
+        return Err(Box::new(Refused::unread(invalid(format!("{what} is not UTF-8 text.")))));
     };
-    read(text).map_err(|problem| Refused { problem, conversation: readable_conversation(text) })
+    let refused = |problem, quotes_caller| {
+        Box::new(Refused { problem, conversation: readable_conversation(text), quotes_caller })
+    };
+    let members = Members::parse(text, what).map_err(|problem| refused(problem, true))?;
+    read(&members).map_err(|problem| refused(problem, false))
+}
+
+impl Refused {
+    /// A request that was not read.
+    pub(crate) fn unread(problem: Problem) -> Self {
+        Self { problem, conversation: None, quotes_caller: false }
+    }
 }
 
 fn readable_conversation(text: &str) -> Option<ConversationId> {
@@ -97,9 +110,7 @@ fn readable_conversation(text: &str) -> Option<ConversationId> {
 }
 
 fn kind(members: &Members<'_>) -> Result<Kind, Problem> {
-    let consult = members.given(&["consult"])?;
-    let consult = consult.map(|consult| Members::parse(consult.get(), "consult")).transpose()?;
-    let particulars = consult.as_ref().map(read_consult).transpose()?;
+    let particulars = members.within("consult")?.as_ref().map(read_consult).transpose()?;
     let kind = required(members.string(&["transferType"])?, "transferType")?;
     match kind.as_str() {
         // The particulars of a consult transfer say nothing about a blind one.
@@ -118,13 +129,12 @@ fn read_consult(members: &Members<'_>) -> Result<Consult, Problem> {
     };
     let speak_to = speak_to
         .ok_or_else(|| invalid("consult.speakTo must be destination, object, both or conference."))?;
-    let consulting_user = id(members, "consultingUserId", "consult.consultingUserId")?;
+    let consulting_user = id(members, "consultingUserId")?;
     Ok(Consult { speak_to, consulting_user })
 }
 
 fn destination(members: &Members<'_>) -> Result<Destination, Problem> {
-    let destination = required(members.given(&["destination"])?, "destination")?;
-    let members = Members::parse(destination.get(), "destination")?;
+    let members = required(members.within("destination")?, "destination")?;
     let kind = members.string(&["type"])?.ok_or_else(|| invalid("destination.type is missing."))?;
     let text = members.string(&["id"])?.ok_or_else(|| invalid("destination.id is missing."))?;
     let malformed = |fault: &dyn std::fmt::Display| invalid(format!("destination.id {fault}."));
@@ -178,10 +188,10 @@ fn content(transfer: &Transfer) -> String {
     format!("{}:{canonical}", transfer.conversation.as_str())
 }
 
-fn id<Noun>(members: &Members<'_>, name: &str, shown: &str) -> Result<Option<Id<Noun>>, Problem> {
+fn id<Noun>(members: &Members<'_>, name: &str) -> Result<Option<Id<Noun>>, Problem> {
     let text = members.string(&[name])?;
     let id = text.map(|text| Id::parse(&text)).transpose();
-    id.map_err(|fault| invalid(format!("{shown} {fault}.")))
+    id.map_err(|fault| invalid(format!("{} {fault}.", members.full_name(name))))
 }
 
 fn required<T>(member: Option<T>, name: &str) -> Result<T, Problem> {

@@ -174,8 +174,9 @@ async fn act(witness: Witness<'_>, claim: &Claim, ready: &mut Ready, deadline: D
     let Witness { app, request: Request { transfer, key, .. }, .. } = witness;
     let act_by = deadline.act_by();
     let leg = ready.leg.clone();
+    let key = claim.upstream_key(key);
     let (sent, correlation_id) =
-        app.conversations.transfer(&mut ready.token, transfer, leg.as_ref(), key, act_by).await;
+        app.conversations.transfer(&mut ready.token, transfer, leg.as_ref(), &key, act_by).await;
     let (end, found) = match sent {
         Sent::Taken(moved) => (confirm(app, transfer, ready, moved, act_by).await, Found::Told),
         Sent::Refused(refusal) => (refused(&refusal, &transfer.kind), Found::Told),

@@ -79,6 +79,10 @@ fn detail(conflict: Conflict) -> &'static str {
             "More than one agent is connected to the conversation: name the one to replace with participantId."
         }
         Conflict::ParticipantNotConnected => "The participant is not connected to the conversation.",
+        Conflict::ParticipantUnfit => {
+            "The participant is not one that this transfer moves: a blind transfer replaces the agent, a consult transfer \
+             moves the customer."
+        }
     }
 }
 
@@ -114,10 +118,10 @@ pub(crate) async fn confirm(
                 };
             }
             // What was only taken on has failed; what was answered as done was done, whatever came of it.
-            Finding::Failed { state, .. } if !is_told => {
+            Finding::Failed(state) if !is_told => {
                 return refused(&Refusal::of_state(&state), &transfer.kind);
             }
-            Finding::Failed { .. } | Finding::Nothing => {}
+            Finding::Failed(_) | Finding::Nothing => {}
         }
         if best.progress == Progress::Completed && (best.transfer_id.is_some() || is_told) {
             break;
@@ -158,9 +162,8 @@ async fn find(app: &App, transfer: &Transfer, token: &mut Token, seen: &Seen, un
     let conversation = app.conversations.conversation(token, &transfer.conversation, until).await.ok()??;
     match conversation.since(seen, transfer) {
         Finding::Moved(moved) => Some(End::Moved(moved)),
-        Finding::Failed { state, is_ours: true } => Some(refused(&Refusal::of_state(&state), &transfer.kind)),
-        // It may be somebody else's that failed, and ours may still come.
-        Finding::Nothing | Finding::Failed { is_ours: false, .. } => None,
+        Finding::Failed(state) => Some(refused(&Refusal::of_state(&state), &transfer.kind)),
+        Finding::Nothing => None,
     }
 }
 

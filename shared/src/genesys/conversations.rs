@@ -304,7 +304,7 @@ impl Conversations {
         let Called { attempt, correlation_id } = self.api.call(token, &call, act_by).await;
         let sent = match attempt {
             Attempt::Answered(answer) if answer.status < 300 => self.taken(&answer),
-            Attempt::Answered(answer) => Sent::Refused(Refusal::read(&answer)),
+            Attempt::Answered(answer) => Sent::Refused(Refusal::read(&answer, self.surface())),
             // It was answered with something enormous, and that is no refusal.
             Attempt::TooLarge => Sent::Unclear("the answer was too large to be read"),
             Attempt::NotPerformed(reason) => Sent::NotPerformed(reason),

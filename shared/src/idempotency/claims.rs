@@ -452,6 +452,13 @@ impl Claim {
         }
     }
 
+    /// The key to send upstream for a run under `key`: another for each run that follows one which came to nothing, or
+    /// whose answer has expired. An upstream that remembers keys would answer for that one.
+    #[must_use]
+    pub fn upstream_key(&self, key: &Key) -> Key {
+        if self.epoch == 1 { key.clone() } else { Key::derived(&format!("{}:{}", key.as_str(), self.epoch)) }
+    }
+
     /// The hash that stands for its key, as in the log.
     #[must_use]
     pub fn key_hash(&self) -> &str {

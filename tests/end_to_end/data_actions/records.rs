@@ -6,7 +6,7 @@ use harness::world::World;
 use serde_json::{Value, json};
 use simulator::{Behaviour, Surface};
 
-use super::{KEY, PAST_THE_LEASE, RETRY_SAFE, calls};
+use super::{KEY, RETRY_SAFE, calls};
 
 /// A world in which the action `a` has answered `body`, and its record was changed behind everybody's back.
 async fn meddled(body: &str, sort_key: &str, change: impl FnOnce(&mut Value)) -> World {
@@ -100,23 +100,6 @@ async fn a_large_answer_of_which_a_part_is_missing_is_not_given() {
     assert_alarmed(&world, "no part").await;
     let world = meddled(&large, "answer#", |item| item["body"]["B"] = "eHg=".into()).await;
     assert_alarmed(&world, "a short part").await;
-}
-
-#[tokio::test]
-async fn a_claim_whose_holder_never_began_to_act_is_taken_over_after_its_lease() {
-    let world = World::start(Surface::Platform).await;
-    world.genesys.data_action("a", Behaviour::echo());
-    world.invoke("a", &KEY, "{}").await;
-    world.meddle("claim", |item| item["state"]["S"] = "CLAIMED".into());
-    let cold = world.another_instance(&[]).await;
-
-    let during = world.invoke_at(&cold, "a", &KEY, "{}").await;
-    world.let_pass(PAST_THE_LEASE);
-    let after = world.invoke_at(&cold, "a", &KEY, "{}").await;
-
-    assert_eq!((during.status, during.problem().as_str()), (409, "in-progress"));
-    assert_eq!((after.status, after.is_replay()), (200, false));
-    assert_eq!(after.json()["execution"], 2);
 }
 
 #[tokio::test]

@@ -333,3 +333,17 @@ async fn only_a_post_is_a_transfer() {
     assert!(world.items("").is_empty() && notices(&world).is_empty());
     assert_eq!(world.genesys.requests().len(), 0);
 }
+
+#[tokio::test]
+async fn a_member_of_a_member_is_named_in_full() {
+    let world = world(Surface::Platform).await;
+    let mut by_id = to_support();
+    by_id["destination"]["id"] = json!(7);
+    let mut by_consult = to_support();
+    by_consult["consult"] = json!({"consultingUserId": 7});
+    for (request, name) in [(by_id, "destination.id"), (by_consult, "consult.consultingUserId")] {
+        let response = world.transfer(&KEY, &request).await;
+        let detail: Value = response.json()["detail"].clone();
+        assert!(detail.as_str().unwrap().starts_with(name), "{name}: {detail}");
+    }
+}

@@ -313,3 +313,25 @@ async fn a_conversation_that_was_transferred_back_meanwhile_does_not_hide_the_tr
         assert_eq!(posts(&world), 1);
     }
 }
+
+/// A repeat that finds out and the late holder say the same, byte for byte: the record has one answer.
+#[tokio::test]
+async fn a_late_holder_whose_transfer_a_repeat_has_found_gives_the_repeats_answer() {
+    for surface in SURFACES {
+        let world = world(surface).await;
+        let other = world.another_instance(&[CRM]).await;
+        world.genesys.fault(Operation::Transfer, Fault::stall_after_effect());
+
+        let (late, found) = while_stalled(&world, world.transfer(&KEY, &to_support()), async {
+            world.let_pass(PAST_THE_LEASE);
+            let found = world.transfer_at(&other, &KEY, &to_support()).await;
+            world.let_pass(std::time::Duration::from_secs(1));
+            found
+        })
+        .await;
+
+        assert_eq!((told(&late), told(&found)), (completed(), completed()), "{surface}");
+        assert_eq!(late.body, found.body, "{surface}");
+        assert_eq!(world.transfer(&KEY, &to_support()).await.body, found.body, "{surface}");
+    }
+}

@@ -256,3 +256,13 @@ async fn a_conversation_far_down_the_list_is_found() {
     assert_eq!(told(&response), completed());
     assert_eq!(world.genesys.transfers("c").len(), 1);
 }
+
+/// The leg that is named must be one that such a transfer is for.
+#[tokio::test]
+async fn a_blind_transfer_does_not_replace_the_customer() {
+    let world = world(Surface::Platform).await;
+    let mut request = to_support();
+    request["participantId"] = json!("c-customer");
+    let response = world.transfer(&KEY, &request).await;
+    assert!(response.status >= 400 && posts(&world) == 0, "{response:?}");
+}

@@ -167,3 +167,11 @@ async fn the_crm_is_told_the_number_because_it_asked_for_it() {
     assert_eq!(response.json()["destination"]["id"], NUMBER);
     assert_eq!(super::notices(&world)[0]["destination"], NUMBER);
 }
+
+#[tokio::test]
+async fn a_number_in_the_name_of_a_member_that_is_given_twice_is_not_told_on_the_trail() {
+    let world = world_with(Surface::Platform, &[CRM]).await;
+    let body = r#"{"conversationId":"c","+4930987654":1,"+4930987654":2}"#;
+    world.post(&format!("{}/transfers", world.gateway.url()), &[], body).await;
+    assert!(!world.trail("conversation:c")[0].to_string().contains("4930987654"));
+}

@@ -1,7 +1,7 @@
 //! What Genesys Cloud refuses, at once or after it had taken it on: told by its own code, and the key is free.
 
 use serde_json::json;
-use simulator::{Behaviour, Conversation, Course, Fault, Operation, Surface};
+use simulator::{Behaviour, Conversation, Course, Fault, Operation, Surface, User};
 
 use super::{
     KEY, SURFACES, actions, blind, completed, consult, posts, refused, state, statuses, to_support, told,
@@ -49,12 +49,9 @@ async fn a_refusal_is_told_by_its_code_and_frees_the_key() {
         );
         assert_eq!(statuses(&world), ["refused"]);
 
-        // On the guides' surface such an answer is bound to the key, there.
-        if surface == Surface::Platform {
-            world.genesys.conversation("c", Conversation::with_agent("alice"));
-            assert_eq!(told(&world.transfer(&KEY, &to_support()).await), completed(), "{code}");
-            assert_eq!(world.genesys.transfer_count(), 1);
-        }
+        world.genesys.conversation("c", Conversation::with_agent("alice"));
+        assert_eq!(told(&world.transfer(&KEY, &to_support()).await), completed(), "{code}");
+        assert_eq!(world.genesys.transfer_count(), 1);
     }
 }
 
@@ -176,11 +173,9 @@ async fn a_transfer_that_was_taken_on_and_came_to_nothing_is_refused_by_how_it_e
             let entry = world.trail("conversation:c")[1].clone();
             assert_eq!(entry["foundBy"] == "reading the conversation", is_unclear, "{name}: {entry}");
 
-            if surface == Surface::Platform {
-                world.genesys.transfers_go("c", Course::completes());
-                assert_eq!(told(&world.transfer(&KEY, &to_support()).await), completed(), "{name}");
-                assert_eq!(posts(&world), 2);
-            }
+            world.genesys.transfers_go("c", Course::completes());
+            assert_eq!(told(&world.transfer(&KEY, &to_support()).await), completed(), "{name}");
+            assert_eq!(posts(&world), 2);
         }
     }
 }
@@ -215,4 +210,12 @@ async fn a_transfer_that_does_not_show_has_been_taken_on_all_the_same_and_has_a_
         assert_eq!((again.status, again.is_replay(), &again.body), (202, true, &first.body));
         assert_eq!(posts(&world), 1);
     }
+}
+
+#[tokio::test]
+async fn a_user_whom_the_guides_surface_does_not_know_is_no_destination() {
+    let world = world(Surface::Guide).await;
+    let response = world.transfer(&KEY, &blind("user", "nobody")).await;
+    assert_eq!(told(&response), refused(404, "destination-not-found"));
+    world.genesys.user("nobody", User::available());
 }

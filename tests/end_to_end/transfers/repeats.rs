@@ -7,7 +7,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use harness::world::World;
 use local::Gateway;
 use serde_json::{Value, json};
-use simulator::{Conversation, Fault, Operation, Surface};
+use simulator::{Conversation, Course, Fault, Operation, Surface};
 
 use super::{
     CRM, KEY, SURFACES, actions, blind, claim, completed, consult, keyed, notices, posts, refused,
@@ -247,9 +247,7 @@ async fn a_request_without_a_key_is_the_same_for_five_minutes() {
 
         assert!(!late.is_replay(), "{surface}: {late:?}");
         assert_eq!(posts(&world), 2, "{surface}");
-        if surface == Surface::Platform {
-            assert_eq!((told(&late), world.genesys.transfer_count()), (completed(), 2));
-        }
+        assert_eq!((told(&late), world.genesys.transfer_count()), (completed(), 2));
     }
 }
 
@@ -271,9 +269,7 @@ async fn an_answer_is_replayed_until_it_expires() {
 
             assert!(!late.is_replay(), "{surface} {lifetime}: {late:?}");
             assert_eq!(posts(&world), 2, "{surface} {lifetime}");
-            if surface == Surface::Platform {
-                assert_eq!((told(&late), world.genesys.transfer_count()), (completed(), 2));
-            }
+            assert_eq!((told(&late), world.genesys.transfer_count()), (completed(), 2));
         }
     }
 }
@@ -300,5 +296,34 @@ async fn the_same_key_on_a_data_action_is_another_key() {
 
         assert_eq!((action.status, told(&transfer), transfer.is_replay()), (200, completed(), false));
         assert_eq!((world.genesys.effect_count(), world.genesys.transfer_count()), (1, 1));
+    }
+}
+
+async fn once_more(world: &World) {
+    let before = world.genesys.transfer_count();
+    let again = world.transfer(&KEY, &to_support()).await;
+    assert!(again.status >= 300 || world.genesys.transfer_count() == before + 1, "{again:?}");
+}
+
+/// On the guides' surface the key was bound upstream by the attempt that came to nothing.
+#[tokio::test]
+async fn a_transfer_that_failed_and_is_repeated_is_not_said_to_be_accepted_unless_it_is() {
+    for surface in SURFACES {
+        let world = world(surface).await;
+        world.genesys.transfers_go("c", Course::fails());
+        assert_eq!(told(&world.transfer(&KEY, &to_support()).await), refused(422, "transfer-refused"));
+        world.genesys.transfers_go("c", Course::completes());
+        once_more(&world).await;
+    }
+}
+
+#[tokio::test]
+async fn a_transfer_whose_answer_expired_is_not_said_to_be_accepted_unless_it_is() {
+    for surface in SURFACES {
+        let world = world(surface).await;
+        world.transfer(&KEY, &to_support()).await;
+        world.genesys.conversation("c", Conversation::with_agent("alice"));
+        world.let_pass(std::time::Duration::from_hours(24));
+        once_more(&world).await;
     }
 }

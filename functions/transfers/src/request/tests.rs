@@ -2,7 +2,7 @@ use shared::genesys::conversations::Destination;
 
 use super::*;
 
-fn direct(json: &str) -> Result<Request, Refused> {
+fn direct(json: &str) -> Result<Request, Box<Refused>> {
     Request::from_direct(json.as_bytes(), Surface::Platform)
 }
 

@@ -73,6 +73,8 @@ pub enum Conflict {
     SeveralAgents,
     /// The participant that the request names is not connected to the conversation.
     ParticipantNotConnected,
+    /// The participant that the request names is not one that such a transfer moves.
+    ParticipantUnfit,
 }
 
 /// What has become of a transfer, as the conversation tells it.
@@ -82,13 +84,8 @@ pub enum Finding {
     Nothing,
     /// It is there.
     Moved(Moved),
-    /// One is there that went wrong.
-    Failed {
-        /// Genesys Cloud's word for how.
-        state: String,
-        /// Whether it names our destination. A queue is not named, so it may be somebody else's.
-        is_ours: bool,
-    },
+    /// It is there, and went wrong; in Genesys Cloud's word for it.
+    Failed(String),
 }
 
 /// A transfer that is there.
@@ -128,8 +125,14 @@ impl Conversation {
         self.is_free()?;
         let connected = || self.participants.iter().filter(|participant| participant.is_connected());
         if let Some(named) = &transfer.participant {
-            let is_there = connected().any(|participant| participant.id == named.as_str());
-            return if is_there { Ok(named.clone()) } else { Err(Conflict::ParticipantNotConnected) };
+            let leg = connected().find(|participant| participant.id == named.as_str());
+            let leg = leg.ok_or(Conflict::ParticipantNotConnected)?;
+            // The classic mistake. Legs of other purposes are for Genesys Cloud to judge.
+            let unfit: &[&str] = match transfer.kind {
+                Kind::Blind => &["customer", "external"],
+                Kind::Consult(_) => &["agent", "user", "acd"],
+            };
+            return if leg.has_purpose(unfit) { Err(Conflict::ParticipantUnfit) } else { Ok(named.clone()) };
         }
         let with = |purposes: &'static [&'static str]| {
             connected().filter(move |participant| participant.has_purpose(purposes))
@@ -161,8 +164,8 @@ impl Conversation {
     fn is_free(&self) -> Result<(), Conflict> {
         let is_consulting = |leg: &Participant| {
             let with = leg.consult_participant_id.as_deref().filter(|id| !id.is_empty());
-            let is_there = |id| self.participants.iter().any(|other| other.id == id && !other.is_gone());
-            leg.is_connected() && with.is_some_and(is_there)
+            let is_over = |id| self.participants.iter().any(|other| other.id == id && other.is_gone());
+            leg.is_connected() && with.is_some_and(|id| !is_over(id))
         };
         let is_in_transfer = self.recent_transfers.iter().any(RecentTransfer::is_under_way)
             || self.participants.iter().any(is_consulting);
@@ -205,10 +208,7 @@ impl Conversation {
                 let progress = if leg.is_connected() { Progress::Completed } else { Progress::Accepted };
                 Finding::Moved(Moved { progress, transfer_id: None, destination_participant })
             }
-            (None, None, Some(failed)) => Finding::Failed {
-                state: failed.state.clone().unwrap_or_default(),
-                is_ours: failed.names(destination),
-            },
+            (None, None, Some(failed)) => Finding::Failed(failed.state.clone().unwrap_or_default()),
             (None, None, None) => Finding::Nothing,
         }
     }

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use crate::genesys::settings::Surface;
 use crate::idempotency::Answer;
 
 /// A refusal: nothing happened.
@@ -31,8 +32,8 @@ pub enum Reason {
 }
 
 impl Refusal {
-    /// Reads a 4xx.
-    pub(super) fn read(answer: &Answer) -> Self {
+    /// Reads a 4xx of this surface's.
+    pub(super) fn read(answer: &Answer, surface: Surface) -> Self {
         #[derive(Default, Deserialize)]
         #[serde(default)]
         struct ErrorBody {
@@ -41,7 +42,7 @@ impl Refusal {
         let body: ErrorBody = serde_json::from_slice(&answer.body).unwrap_or_default();
         let code =
             body.code.filter(|code| is_code(code)).unwrap_or_else(|| format!("http.{}", answer.status));
-        Self { reason: reason(answer.status, &code.to_ascii_lowercase()), code }
+        Self { reason: reason(answer.status, &code.to_ascii_lowercase(), surface), code }
     }
 
     /// A transfer that Genesys Cloud took on, and that ended in this state.
@@ -51,7 +52,7 @@ impl Refusal {
     }
 }
 
-fn reason(status: u16, code: &str) -> Reason {
+fn reason(status: u16, code: &str, surface: Surface) -> Reason {
     if code.ends_with("not.a.user") {
         return Reason::NotAUser;
     }
@@ -62,6 +63,10 @@ fn reason(status: u16, code: &str) -> Reason {
         return Reason::NotConnected;
     }
     match status {
+        // The guides' path names neither; the conversation has just been looked at.
+        404 | 410 if surface == Surface::Guide && !code.contains("conversation") => {
+            Reason::DestinationNotFound
+        }
         404 | 410 => Reason::ConversationNotFound,
         409 => Reason::Conflict,
         _ => Reason::Other,
@@ -82,13 +87,16 @@ mod tests {
 
     fn read(status: u16, body: &'static str) -> (Reason, String) {
         let answer = Answer { status, content_type: None, body: Bytes::from_static(body.as_bytes()) };
-        let Refusal { reason, code } = Refusal::read(&answer);
+        let Refusal { reason, code } = Refusal::read(&answer, Surface::Platform);
         (reason, code)
     }
 
     #[test]
     fn a_code_says_more_than_a_status() {
-        let reason = |status, code: &str| reason(status, code);
+        let of_guide = |status, code: &str| reason(status, code, Surface::Guide);
+        assert_eq!(of_guide(404, "not.found"), Reason::DestinationNotFound);
+        assert_eq!(of_guide(404, "conversation.not.found"), Reason::ConversationNotFound);
+        let reason = |status, code: &str| reason(status, code, Surface::Platform);
         assert_eq!(reason(400, "conversations.error.queue.not.found"), Reason::DestinationNotFound);
         assert_eq!(reason(400, "conversations.error.transfer.not.connected"), Reason::NotConnected);
         assert_eq!(reason(400, "not.a.user"), Reason::NotAUser);

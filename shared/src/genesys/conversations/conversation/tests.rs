@@ -63,7 +63,8 @@ fn a_call_that_waits_is_taken_from_its_queue() {
 #[test]
 fn a_named_leg_is_taken_if_it_is_connected() {
     let name = |id: &str| Transfer { participant: Some(Id::parse(id).unwrap()), ..blind(queue()) };
-    assert_eq!(leg(talking(), &name("customer")).as_deref(), Ok("customer"));
+    assert_eq!(leg(talking(), &name("agent")).as_deref(), Ok("agent"));
+    assert_eq!(leg(talking(), &name("customer")), Err(Conflict::ParticipantUnfit));
     assert_eq!(leg(talking(), &name("ivr")), Err(Conflict::ParticipantNotConnected));
     assert_eq!(leg(talking(), &name("nobody")), Err(Conflict::ParticipantNotConnected));
 }
@@ -82,10 +83,10 @@ fn what_cannot_be_transferred_says_why() {
 
     let mut consulting = talking();
     consulting["participants"][3]["consultParticipantId"] = json!("bob");
-    assert_eq!(leg(consulting.clone(), &blind(queue())).as_deref(), Ok("agent"), "the consult is over");
-    let bob = json!({"id": "bob", "purpose": "user", "state": "alerting"});
+    assert_eq!(leg(consulting.clone(), &blind(queue())), Err(Conflict::InTransfer));
+    let bob = json!({"id": "bob", "purpose": "user", "state": "disconnected"});
     consulting["participants"].as_array_mut().unwrap().push(bob);
-    assert_eq!(leg(consulting, &blind(queue())), Err(Conflict::InTransfer));
+    assert_eq!(leg(consulting, &blind(queue())).as_deref(), Ok("agent"), "the consult is over");
 
     let mut two = talking();
     two["participants"][0] = json!({"id": "agent-2", "purpose": "user", "state": "connected"});
@@ -128,8 +129,8 @@ fn a_new_transfer_to_the_destination_is_found_in_the_state_it_is_in() {
         ("Complete", moved(Progress::Completed, Some("new"), None)),
         ("Pending", moved(Progress::Accepted, Some("new"), None)),
         ("Unknown", moved(Progress::Accepted, Some("new"), None)),
-        ("Failed", Finding::Failed { state: "Failed".to_owned(), is_ours: true }),
-        ("Timeout", Finding::Failed { state: "Timeout".to_owned(), is_ours: true }),
+        ("Failed", Finding::Failed("Failed".to_owned())),
+        ("Timeout", Finding::Failed("Timeout".to_owned())),
     ] {
         let after =
             json!({"recentTransfers": [{"id": "new", "state": state, "destination": {"userId": "u"}}]});
@@ -176,13 +177,6 @@ fn a_new_leg_of_the_destination_tells_as_much() {
     assert_eq!(since(after("connected"), &blind(user())), moved(Progress::Completed, None, Some("leg")));
     assert_eq!(since(after("alerting"), &blind(user())), moved(Progress::Accepted, None, Some("leg")));
     assert_eq!(since(after("disconnected"), &blind(user())), Finding::Nothing);
-}
-
-#[test]
-fn a_transfer_that_failed_and_names_nobody_may_be_somebody_elses() {
-    let after = json!({"recentTransfers": [{"id": "new", "state": "Failed", "destination": {}}]});
-    let expected = Finding::Failed { state: "Failed".to_owned(), is_ours: false };
-    assert_eq!(since(after, &blind(queue())), expected);
 }
 
 #[test]
