@@ -21,7 +21,9 @@ use serde_json::{Value, json};
 use crate::surface::{Operation, Surface};
 use crate::transfers::{Party, TransferKind};
 use crate::world::{Anomaly, SeenRequest, World};
-use crate::{control, conversations, data_actions, directory, faults, oauth, published, transfers};
+use crate::{
+    control, conversations, data_actions, directory, faults, oauth, published, retention, transfers,
+};
 
 const TOKEN: &str = "/oauth/token";
 const PLATFORM_EXECUTE: &str = "/api/v2/integrations/actions/{id}/execute";
@@ -42,6 +44,12 @@ const CONSULT_AGENT: &str = "/api/v2/conversations/calls/{id}/participants/{part
 const CONSULT_QUEUE: &str = "/api/v2/conversations/calls/{id}/participants/{participant}/consult/queue";
 const VOICE_CONSULT: &str = "/api/v2/conversations/calls/{id}/participants/{participant}/voice/consult";
 const GUIDE_EVENTS: &str = "/api/v2/interactions/events/conversations";
+
+const PLATFORM_POLICIES: &str = "/api/v2/recording/mediaretentionpolicies";
+const PLATFORM_POLICY: &str = "/api/v2/recording/mediaretentionpolicies/{id}";
+const RETENTION_SETTINGS: &str = "/api/v2/analytics/dataretention/settings";
+const GUIDE_POLICIES: &str = "/api/v2/datamanagement/retention/policies";
+const GUIDE_JOB: &str = "/api/v2/datamanagement/jobs/{id}";
 
 /// Requests a minute and token, as documented; announced, never enforced.
 const REQUESTS_A_MINUTE: u64 = 300;
@@ -72,13 +80,18 @@ fn surface(surface: Surface) -> Router<Arc<World>> {
             .route(TRANSFER, transfers::routed(TransferKind::Blind, Party::Address))
             .route(CONSULT_AGENT, transfers::routed(TransferKind::Consult, Party::User))
             .route(CONSULT_QUEUE, transfers::routed(TransferKind::Consult, Party::Queue))
-            .route(VOICE_CONSULT, transfers::routed(TransferKind::Consult, Party::Address)),
+            .route(VOICE_CONSULT, transfers::routed(TransferKind::Consult, Party::Address))
+            .route(PLATFORM_POLICIES, get(retention::list).post(retention::create_on_platform))
+            .route(PLATFORM_POLICY, retention::one_on_platform())
+            .route(RETENTION_SETTINGS, get(retention::settings)),
         Surface::Guide => Router::new()
             .route(GUIDE_EXECUTE, post(data_actions::execute))
             .route(GUIDE_INVOKE, post(data_actions::invoke))
             .route(GUIDE_CONVERSATIONS, get(conversations::all))
             .route(QUEUE, get(directory::queue))
-            .route(GUIDE_EVENTS, post(transfers::post_on_guide)),
+            .route(GUIDE_EVENTS, post(transfers::post_on_guide))
+            .route(GUIDE_POLICIES, get(retention::list).post(retention::create_on_guide))
+            .route(GUIDE_JOB, get(retention::job)),
     }
 }
 
@@ -96,6 +109,13 @@ fn operation(request: &Parts) -> Option<Operation> {
         ("GET", QUEUE) => Some(Operation::GetQueue),
         ("GET", USER) => Some(Operation::GetUser),
         ("GET", PRESENCE) => Some(Operation::GetPresence),
+        ("POST", PLATFORM_POLICIES | GUIDE_POLICIES) => Some(Operation::CreatePolicy),
+        ("GET", PLATFORM_POLICIES | GUIDE_POLICIES) => Some(Operation::ListPolicies),
+        ("GET", PLATFORM_POLICY) => Some(Operation::ReadPolicy),
+        ("PUT" | "PATCH", PLATFORM_POLICY) => Some(Operation::UpdatePolicy),
+        ("DELETE", PLATFORM_POLICY) => Some(Operation::DeletePolicy),
+        ("GET", GUIDE_JOB) => Some(Operation::ReadJob),
+        ("GET", RETENTION_SETTINGS) => Some(Operation::ReadRetentionSettings),
         _ => None,
     }
 }

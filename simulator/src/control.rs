@@ -4,6 +4,7 @@
 //! a message that names the field.
 
 mod declarations;
+mod retention;
 mod fields;
 
 use std::sync::Arc;
@@ -29,6 +30,10 @@ pub(crate) fn panel() -> Router<Arc<World>> {
         .route("/conversations/{id}", put(declarations::conversation))
         .route("/queues/{id}", put(declarations::queue))
         .route("/users/{id}", put(declarations::user))
+        .route("/policies/{id}", put(retention::declare).delete(retention::remove))
+        .route("/policy-course", put(retention::course))
+        .route("/finish-jobs", post(retention::finish_jobs))
+        .route("/retention", put(retention::settings))
         .route("/forbidden/{operation}", put(forbid).delete(permit))
         .route("/faults", post(add_fault).delete(clear))
         .route("/release", post(release))
@@ -59,6 +64,11 @@ async fn overview(State(world): State<Arc<World>>) -> Json<Value> {
         "transfers": state.conversations.log(),
         "conversations": conversations.collect::<Map<_, _>>(),
         "directory": state.directory.shown(world.surface),
+        "retention": {
+            "policies": state.retention.policies(world.surface),
+            "jobs": state.retention.jobs().collect::<Vec<_>>(),
+            "writes": state.retention.writes(),
+        },
         "requests": Map::from_iter(requests),
         "anomalies": anomalies.collect::<Vec<_>>(),
         "pendingFaults": faults.collect::<Vec<_>>(),
@@ -67,8 +77,18 @@ async fn overview(State(world): State<Arc<World>>) -> Json<Value> {
 }
 
 async fn add_fault(State(world): State<Arc<World>>, body: Bytes) -> Result<StatusCode, BadInput> {
-    let (operation, fault) = read_fault(Fields::read(&body)?)?;
-    world.state().faults.push(operation, fault);
+    let mut fields = Fields::read(&body)?;
+    let every = if fields.0.contains_key("every") {
+        Some(fields.number("every", 1, 1..=u64::from(u32::MAX))?)
+    } else {
+        None
+    };
+    let (operation, fault) = read_fault(fields)?;
+    let faults = &mut world.state().faults;
+    match every {
+        Some(every) => faults.share(operation, every, fault),
+        None => faults.push(operation, fault),
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 

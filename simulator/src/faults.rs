@@ -194,35 +194,72 @@ pub(crate) async fn under_fault(
     }
 }
 
-/// The faults nobody has met yet.
+/// The faults that are to come.
 #[derive(Default)]
-pub(crate) struct Faults(VecDeque<(Operation, Fault)>);
+pub(crate) struct Faults {
+    queue: VecDeque<(Operation, Fault)>,
+    shares: Vec<Share>,
+}
+
+/// A fault that befalls every so many-th request, for as long as nobody clears it.
+struct Share {
+    operation: Operation,
+    every: u32,
+    fault: Fault,
+    /// The requests it has let through since it last struck.
+    spared: u32,
+    has_struck: bool,
+}
 
 impl Faults {
     pub(crate) fn push(&mut self, operation: Operation, fault: Fault) {
         if fault.times > 0 {
-            self.0.push_back((operation, fault));
+            self.queue.push_back((operation, fault));
         }
+    }
+
+    /// Replaces the operation's share, if it has one.
+    pub(crate) fn share(&mut self, operation: Operation, every: u32, fault: Fault) {
+        self.shares.retain(|share| share.operation != operation);
+        self.shares.push(Share { operation, every, fault, spared: 0, has_struck: false });
     }
 
     pub(crate) fn clear(&mut self) {
-        self.0.clear();
+        self.queue.clear();
+        self.shares.clear();
     }
 
-    /// What is pending, and for how many requests each.
+    /// What is pending, and for how many requests each. A share that has struck is not: it has been met.
     pub(crate) fn pending(&self) -> impl Iterator<Item = (Operation, &Fault, u32)> {
-        self.0.iter().map(|(operation, fault)| (*operation, fault, fault.times))
+        let queued = self.queue.iter().map(|(operation, fault)| (*operation, fault, fault.times));
+        let shares = self.shares.iter().filter(|share| !share.has_struck);
+        queued.chain(shares.map(|share| (share.operation, &share.fault, 1)))
     }
 
+    /// The next one of the queue, and the operation's share only if there is none: what is queued is not counted.
     fn take(&mut self, operation: Operation) -> Option<Fault> {
-        let at = self.0.iter().position(|(of, _)| *of == operation)?;
-        let (_, fault) = self.0.get_mut(at)?;
+        let Some(at) = self.queue.iter().position(|(of, _)| *of == operation) else {
+            return self.shares.iter_mut().find(|share| share.operation == operation)?.take();
+        };
+        let (_, fault) = self.queue.get_mut(at)?;
         fault.times -= 1;
         let taken = fault.clone();
         if taken.times == 0 {
-            self.0.remove(at);
+            self.queue.remove(at);
         }
         Some(taken)
+    }
+}
+
+impl Share {
+    fn take(&mut self) -> Option<Fault> {
+        self.spared += 1;
+        if self.spared < self.every {
+            return None;
+        }
+        self.spared = 0;
+        self.has_struck = true;
+        Some(self.fault.clone())
     }
 }
 

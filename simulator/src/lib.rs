@@ -1,8 +1,8 @@
 //! A stateful stand-in for Genesys Cloud, with faults, on both API surfaces.
 //!
 //! It is a real HTTP server on the loopback interface. Tests start one each and look at it through [`Simulator`];
-//! a person uses the control panel at `/_simulator`. It keeps what a client can cause ([`Effect`], [`Transfer`]), what
-//! it saw ([`SeenRequest`]) and what no correct client would have sent ([`Anomaly`]); a [`Fault`] makes the next requests
+//! a person uses the control panel at `/_simulator`. It keeps what a client can cause ([`Effect`], [`Transfer`],
+//! [`PolicyWrite`]), what it saw ([`SeenRequest`]) and what no correct client would have sent ([`Anomaly`]); a [`Fault`] makes the next requests
 //! of one [`Operation`] go wrong in a chosen way.
 //!
 //! Requests on the `platform` surface are held against the published `OpenAPI` shapes. Organisations and rate limits
@@ -16,6 +16,7 @@ mod behaviour;
 mod conversations;
 mod transfers;
 mod directory;
+mod retention;
 mod faults;
 mod oauth;
 mod published;
@@ -26,15 +27,21 @@ mod world;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use serde_json::Value;
+
 pub use crate::behaviour::Behaviour;
 pub use crate::conversations::{Conversation, Participant};
 pub use crate::data_actions::Effect;
 pub use crate::directory::{Queue, User};
 pub use crate::faults::Fault;
+pub use crate::retention::{
+    Change, Job, JobState, NextUri, Origin, Pages, Policy, PolicyCourse, PolicyWrite, StoredPolicy,
+};
 pub use crate::surface::{Operation, Surface, UnknownName};
 pub use crate::transfers::{Course, Destination, Transfer, TransferKind, TransferState, UserContext};
 pub use crate::world::{Anomaly, SeenRequest};
 
+use crate::retention::{Cap, Overlaps};
 use crate::server::Server;
 use crate::world::World;
 
@@ -162,6 +169,79 @@ impl Simulator {
         self.world.state().directory.declare_user(id, user);
     }
 
+    /// Declares a retention policy, or declares it anew.
+    pub fn policy(&self, id: &str, policy: Policy) {
+        let now = self.world.now();
+        self.world.state().retention.declare(id, policy, self.world.surface, now);
+    }
+
+    /// Every policy that is there now, declared or created, in the order in which they came to be.
+    #[must_use]
+    pub fn policies(&self) -> Vec<StoredPolicy> {
+        self.world.state().retention.policies(self.world.surface)
+    }
+
+    /// Changes a policy behind the client's back. There must be one of this id.
+    pub fn edit_policy(&self, id: &str, edit: impl FnOnce(&mut Value)) {
+        let now = self.world.now();
+        self.world.state().retention.edit(id, edit, now);
+    }
+
+    /// Takes a policy away behind the client's back, if there is one of this id.
+    pub fn remove_policy(&self, id: &str) {
+        self.world.state().retention.remove(id);
+    }
+
+    /// Every change of a policy by a client that took effect, in order. What was refused is not among them.
+    #[must_use]
+    pub fn policy_writes(&self) -> Vec<PolicyWrite> {
+        self.world.state().retention.writes().to_vec()
+    }
+
+    /// How the next policies go that have no course of their own.
+    pub fn policies_go(&self, course: PolicyCourse) {
+        self.world.state().retention.set_course(course);
+    }
+
+    /// How the next policies of this name go.
+    pub fn policy_goes(&self, name: &str, course: PolicyCourse) {
+        self.world.state().retention.set_course_of(name, course);
+    }
+
+    /// Every job of `guide`, in the order in which they began.
+    #[must_use]
+    pub fn jobs(&self) -> Vec<Job> {
+        self.world.state().retention.jobs().cloned().collect()
+    }
+
+    /// Ends every job that runs now, as its course says.
+    pub fn finish_jobs(&self) {
+        let now = self.world.now();
+        self.world.state().retention.finish_jobs(now);
+    }
+
+    /// On `guide`, answers 409 to a new policy if there is one for the same objects, of another name, and with a period
+    /// that differs by less than 15 days. This is how it is unless said otherwise.
+    pub fn refuse_overlaps(&self) {
+        self.world.state().retention.overlaps = Overlaps::Refused;
+    }
+
+    /// Does not.
+    pub fn allow_overlaps(&self) {
+        self.world.state().retention.overlaps = Overlaps::Allowed;
+    }
+
+    /// For how many days the organisation keeps anything at most, 36500 unless said otherwise. Only `platform` tells,
+    /// and refuses policies that exceed it.
+    pub fn retention_cap(&self, days: u64) {
+        self.world.state().retention.cap = Cap(days);
+    }
+
+    /// How the list of policies is cut from now on.
+    pub fn policy_pages(&self, pages: Pages) {
+        self.world.state().retention.pages = pages;
+    }
+
     /// Answers 403 to every request for this operation, as to a client whose role lacks the permission.
     pub fn forbid(&self, operation: Operation) {
         self.world.state().oauth.forbid(operation);
@@ -176,6 +256,12 @@ impl Simulator {
     /// with good credentials or a good token.
     pub fn fault(&self, operation: Operation, fault: Fault) {
         self.world.state().faults.push(operation, fault);
+    }
+
+    /// Lets a fault befall every so many-th request for this operation, as far as nothing else befalls them: `3` spares
+    /// two, strikes, and so on until the faults are cleared. How many times the fault says it befalls does not count.
+    pub fn fault_every(&self, operation: Operation, every: u32, fault: Fault) {
+        self.world.state().faults.share(operation, every, fault);
     }
 
     /// The faults nobody has met yet, and for how many requests each: a test that leaves one has not tested it.

@@ -2,7 +2,8 @@
 //!
 //! The shapes are an `OpenAPI` 3.0 document of more operations than are simulated; the check is the same for all:
 //! path and method exist, path parameters are not empty, query parameters are known and of their type, and the body
-//! is one JSON document of the published schema.
+//! is one JSON document of the published schema. A member that the schema does not name is a breach too: the real API
+//! may drop it in silence, and then something was asked that did not happen.
 
 use std::sync::{LazyLock, OnceLock};
 
@@ -39,6 +40,7 @@ static OPERATIONS: LazyLock<Vec<Published>> = LazyLock::new(|| {
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
     let text = include_str!("../published/genesys-platform-api.json");
     let mut document = serde_json::from_str(text).expect("the published document is JSON");
+    close(&mut document);
     spell_out_nullable(&mut document);
     document
 });
@@ -221,6 +223,23 @@ fn spell_out_nullable(value: &mut Value) {
     }
 }
 
+/// Admits no other members to an object whose members are published, everywhere below.
+fn close(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(close),
+        Value::Object(object) => {
+            object.values_mut().for_each(close);
+            let names_members = object.get("properties").is_some_and(Value::is_object);
+            // Of a schema it is text; in a list of members it would be the schema of one called `type`.
+            let is_schema = object.get("type").is_some_and(Value::is_string);
+            if names_members && is_schema {
+                object.entry("additionalProperties").or_insert(Value::Bool(false));
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
 fn breach(code: &'static str, what: String) -> Refusal {
     Refusal::breach(StatusCode::BAD_REQUEST, what).code(code)
 }
@@ -298,6 +317,19 @@ mod tests {
         assert!(admits(Value::Null));
         assert!(admits(json!("a")));
         assert!(!admits(json!("b")));
+    }
+
+    #[test]
+    fn a_member_that_is_not_published_is_refused_at_any_depth() {
+        let post = |body: &str| {
+            check(&request("POST", "/api/v2/recording/mediaretentionpolicies", "", body)).is_ok()
+        };
+        let of_chats = |conditions: &str| {
+            post(&format!(r#"{{"name":"n","mediaPolicies":{{"chatPolicy":{{"conditions":{conditions}}}}}}}"#))
+        };
+        assert!(of_chats(r#"{"forQueues":[{"id":"q","anything":1}]}"#));
+        assert!(!of_chats(r#"{"directions":["INBOUND"]}"#));
+        assert!(!post(r#"{"name":"n","version":1}"#));
     }
 
     fn request(method: &str, path: &str, query: &str, body: &str) -> SeenRequest {

@@ -29,10 +29,24 @@ pub enum Operation {
     GetUser,
     /// A look at a user's presence.
     GetPresence,
+    /// A new retention policy.
+    CreatePolicy,
+    /// A page of the retention policies.
+    ListPolicies,
+    /// A look at one retention policy, on `platform`.
+    ReadPolicy,
+    /// A change of a retention policy, whole or only on or off, on `platform`.
+    UpdatePolicy,
+    /// The end of a retention policy, on `platform`.
+    DeletePolicy,
+    /// A look at the job that makes a retention policy, on `guide`.
+    ReadJob,
+    /// A look at what the organisation keeps at most, on `platform`.
+    ReadRetentionSettings,
 }
 
 impl Operation {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Token,
         Self::ExecuteDataAction,
         Self::Transfer,
@@ -40,6 +54,13 @@ impl Operation {
         Self::GetQueue,
         Self::GetUser,
         Self::GetPresence,
+        Self::CreatePolicy,
+        Self::ListPolicies,
+        Self::ReadPolicy,
+        Self::UpdatePolicy,
+        Self::DeletePolicy,
+        Self::ReadJob,
+        Self::ReadRetentionSettings,
     ];
 }
 
@@ -62,6 +83,13 @@ impl Display for Operation {
             Self::GetQueue => "get-queue",
             Self::GetUser => "get-user",
             Self::GetPresence => "get-presence",
+            Self::CreatePolicy => "create-policy",
+            Self::ListPolicies => "list-policies",
+            Self::ReadPolicy => "read-policy",
+            Self::UpdatePolicy => "update-policy",
+            Self::DeletePolicy => "delete-policy",
+            Self::ReadJob => "read-job",
+            Self::ReadRetentionSettings => "read-retention-settings",
         })
     }
 }

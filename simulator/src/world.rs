@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::HeaderMap;
+use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 
 use crate::conversations::Conversations;
@@ -17,6 +18,7 @@ use crate::data_actions::Actions;
 use crate::directory::Directory;
 use crate::faults::Faults;
 use crate::oauth::Oauth;
+use crate::retention::Retention;
 use crate::surface::{Operation, Surface};
 use crate::transfers::UserContext;
 
@@ -38,6 +40,7 @@ pub(crate) struct State {
     pub(crate) conversations: Conversations,
     pub(crate) directory: Directory,
     pub(crate) consult_needs: UserContext,
+    pub(crate) retention: Retention,
     pub(crate) faults: Faults,
     pub(crate) requests: Vec<SeenRequest>,
     pub(crate) anomalies: Vec<Anomaly>,
@@ -47,6 +50,9 @@ pub(crate) struct State {
 
 /// In milliseconds.
 const MINUTE: u64 = 60_000;
+
+/// The first of January 2026, in seconds since 1970: what the simulator's own clock says when it starts.
+const START: i64 = 1_767_225_600;
 
 /// The latest minute in which a request arrived, and how many did; token requests do not count.
 #[derive(Default, Clone, Copy)]
@@ -178,6 +184,13 @@ impl Minute {
         }
         self.requests += 1;
     }
+}
+
+/// What the simulator's own clock said so many milliseconds after the start, in whole seconds.
+pub(crate) fn date(when: u64) -> String {
+    let seconds = i64::try_from(when / 1_000).unwrap_or(i64::MAX);
+    let date = Timestamp::from_second(START.saturating_add(seconds)).unwrap_or(Timestamp::MAX);
+    date.to_string()
 }
 
 /// Counts one stalled request for as long as it is held.

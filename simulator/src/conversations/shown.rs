@@ -6,7 +6,6 @@ use axum::Json;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode};
-use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::api::Refusal;
@@ -16,13 +15,10 @@ use crate::faults::under_fault;
 use crate::oauth::authorized;
 use crate::surface::{Operation, Surface};
 use crate::transfers::{Destination, TransferKind, was_read};
-use crate::world::World;
+use crate::world::{World, date};
 
 /// As many conversations as a page of `guide` has.
 const PAGE: usize = 25;
-
-/// The first of January 2026, in seconds since 1970: what the simulator's own clock says when it starts.
-const START: i64 = 1_767_225_600;
 
 /// `GET …/conversations/calls/{id}`.
 pub(crate) async fn one(
@@ -140,11 +136,4 @@ fn recent(transfer: &Recent, surface: Surface) -> Value {
         "destination": destination,
         "transferType": if is_attended { "Attended" } else { "Unattended" },
     })
-}
-
-/// In whole seconds.
-fn date(when: u64) -> String {
-    let seconds = i64::try_from(when / 1_000).unwrap_or(i64::MAX);
-    let date = Timestamp::from_second(START.saturating_add(seconds)).unwrap_or(Timestamp::MAX);
-    date.to_string()
 }

@@ -170,3 +170,23 @@ async fn token_requests_stall_and_drop_too() {
     let ((status, _), ()) = tokio::join!(ask(client.token_request()), released);
     assert_eq!(status, StatusCode::OK);
 }
+
+#[tokio::test]
+async fn a_share_of_the_requests_is_befallen_until_it_is_cleared() {
+    let client = client().await;
+    client.simulator.fault_every(Operation::ExecuteDataAction, 3, Fault::status(429).retry_after("1"));
+    assert_eq!(client.simulator.faults_left().len(), 1);
+    let mut statuses = Vec::new();
+    for _ in 0..6 {
+        statuses.push(ask(client.execute("a", "{}")).await.0.as_u16());
+    }
+    assert_eq!(statuses, [200, 200, 429, 200, 200, 429]);
+    assert!(client.simulator.faults_left().is_empty(), "it has been met");
+
+    client.fault(Fault::status(503));
+    assert_eq!(ask(client.execute("a", "{}")).await.0, StatusCode::SERVICE_UNAVAILABLE);
+    client.simulator.clear_faults();
+    for _ in 0..3 {
+        assert_eq!(ask(client.execute("a", "{}")).await.0, StatusCode::OK);
+    }
+}
