@@ -197,3 +197,16 @@ async fn many_transfers_of_one_conversation_at_once_leave_one_trail_without_a_ga
         }
     }
 }
+
+#[tokio::test]
+async fn fifty_writers_on_one_trail_leave_an_entry_each() {
+    let world = world(Surface::Platform).await;
+    let instances = join_all((0..5).map(|_| world.another_instance(&[CRM]))).await;
+
+    let body = json!({"conversationId": "c", "transferType": "neither"});
+    let calls = (0..50).map(|n| world.transfer_at(&instances[n % 5], &[], &body));
+    let responses = join_all(calls).await;
+
+    assert!(responses.iter().all(|response| response.status == 400), "{responses:?}");
+    assert_eq!(world.trail("conversation:c").len(), 50);
+}
