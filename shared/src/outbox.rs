@@ -2,7 +2,7 @@
 //!
 //! A notice that were sent before its cause is on record could announce what never happened; one that were sent
 //! after it could be lost with the instance that meant to send it. So a notice is an item, put together with its
-//! cause, and on the list of what is [due](crate::due) until somebody (the `relay`) has delivered it or given it up.
+//! cause, and on the list of what is [due] until somebody (the `relay`) has delivered it or given it up.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

@@ -7,9 +7,9 @@
 //! A subscriber is whatever somebody wrote into a setting, and what it resolves to is up to whoever owns the
 //! name. So nothing is called but the public internet:
 //!
-//! * an address written in the URL is judged when the URL is read, however it is spelt ([`subscriber`]);
+//! * an address written in the URL is judged when the URL is read, however it is spelt (`subscriber`);
 //! * a name is resolved once, by a resolver that lets only judged addresses through, and the connection is made
-//!   to one of those ([`resolver`]). There is no second lookup that could say something else.
+//!   to one of those (`resolver`). There is no second lookup that could say something else.
 //!
 //! The address at the other end of the connection is not looked at again: the connector takes an address from
 //! these two places and from no third, as there is no proxy and no redirect is followed, and by the time it could
