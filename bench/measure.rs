@@ -17,7 +17,7 @@ const STARTS: usize = 21;
 #[tokio::main]
 async fn main() {
     say("binary           stripped    start to first poll   start to first answer");
-    for name in ["webhook-intake", "data-actions", "transfers", "relay"] {
+    for name in ["webhook-intake", "data-actions", "transfers", "retention", "relay"] {
         let size = std::fs::metadata(binary(name)).expect("it was just built").len();
         let (poll, answer) = starts(name).await;
         say(&format!(
@@ -41,6 +41,7 @@ async fn starts(name: &str) -> (Duration, Duration) {
         let event = match name {
             "webhook-intake" => delivery(&format!("event-{index}")),
             "transfers" => transfer(&world.genesys, &format!("c-{index}"), "k"),
+            "retention" => retention("plan", 90, 1),
             "relay" => json!({"source": "aws.scheduler"}),
             _ => invocation(&format!("key-{index}"), "{}"),
         };
@@ -68,6 +69,7 @@ async fn requests() {
     let transfers = Lambda::start(&binary("transfers"), &world.variables(&[])).await;
     let cold_transfers = Lambda::start(&binary("transfers"), &world.variables(&[])).await;
     world.genesys.queue("q", Queue::open().joined(1));
+    let scheduled = Lambda::start(&binary("retention"), &world.variables(&[])).await;
     let asked = |key| transfer(&world.genesys, "c", key);
     let large =
         |key| events::http_v2("POST", "/data-actions/large/invocations", &[("idempotency-key", key)], b"{}");
@@ -85,6 +87,13 @@ async fn requests() {
     count(&world, "transfer, a later one", &transfers, &asked("2"), 200).await;
     count(&world, "transfer, repeated in a warm instance", &transfers, &asked("2"), 200).await;
     count(&world, "transfer, repeated in a cold instance", &cold_transfers, &asked("2"), 200).await;
+    count(&world, "retention, a run of one policy, created", &scheduled, &retention("run", 90, 1), 200).await;
+    count(&world, "retention, the same, unchanged", &scheduled, &retention("run", 90, 1), 200).await;
+    count(&world, "retention, five more policies, created", &scheduled, &retention("run", 90, 6), 200).await;
+    count(&world, "retention, six policies, updated", &scheduled, &retention("run", 400, 6), 200).await;
+    count(&world, "retention, a plan", &scheduled, &retention("plan", 90, 6), 200).await;
+    count(&world, "retention, a resume with nothing to do", &scheduled, &retention("resume", 90, 1), 200)
+        .await;
 }
 
 async fn count(world: &World, what: &str, lambda: &Lambda, event: &Value, status: u16) {
@@ -113,6 +122,17 @@ fn transfer(genesys: &Simulator, conversation: &str, key: &str) -> Value {
         "destination": {"type": "queue", "id": "q"}});
     let body = body.to_string();
     events::http_v2("POST", "/transfers", &[("idempotency-key", key)], body.as_bytes())
+}
+
+/// An order of so many policies that do not overlap.
+fn retention(run: &str, days: u64, policies: u64) -> Value {
+    let policy = |number: u64| {
+        json!({"name": format!("Calls {number}"), "objectType": "call", "retentionPeriod": days + number * 20,
+            "schedule": {"frequency": "DAILY"}})
+    };
+    let policies: Vec<Value> = (0..policies).map(policy).collect();
+    let order = json!({"run": run, "licenseTier": "STANDARD", "policies": policies}).to_string();
+    events::http_v2("POST", "/retention", &[], order.as_bytes())
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {

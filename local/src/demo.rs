@@ -3,6 +3,7 @@
 mod events;
 mod data_actions;
 mod transfers;
+mod retention;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -10,9 +11,15 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use shared::audit::{Trail, Trails, verify};
+use shared::dynamo::Table;
 use simulator::Surface;
+use tokio::time::Instant;
 
-use crate::{Error, Options, Stack};
+use crate::{Error, Options, Stack, TABLE_NAME, engine};
+
+/// How long anything may take that the stack does by itself.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Plays the story and prints it. The exit code is a failure if anything was not as it must be.
 pub async fn run(surface: Surface) -> Result<ExitCode, Error> {
@@ -21,8 +28,11 @@ pub async fn run(surface: Surface) -> Result<ExitCode, Error> {
         data: None,
         surface,
         retry_base_ms: 20,
+        // A job that is not done at once is left for the next invocation, and nobody waits.
+        retention_poll_base_ms: 60_000,
         notice_retry_seconds: "1,1,1,1,1",
         sweep_every: Duration::from_millis(300),
+        resume_every: Duration::from_millis(300),
         tell: |_| {},
     };
     let mut story = Story::begin(Stack::start(&options).await?);
@@ -32,6 +42,7 @@ pub async fn run(surface: Surface) -> Result<ExitCode, Error> {
     story.transfers().await;
     story.notices().await;
     story.published().await;
+    story.retention(surface).await;
     story.trail().await;
     story.nothing_unknown();
     story.print(surface);
@@ -105,6 +116,25 @@ impl Story {
         self.rows.push(Row { what, expected: expected.to_owned(), seen: seen.into() });
     }
 
+    /// The entries of a trail, if it is as it was written.
+    async fn entries(&self, trail: &Trail) -> Result<Vec<Value>, String> {
+        let aws = engine::sdk_config(&self.stack.engine.url()).await;
+        let trails = Trails::new(Table::connect(&aws, TABLE_NAME.to_owned()));
+        let read = trails.read(trail, Instant::now() + PATIENCE).await;
+        let (entries, head) = read.map_err(|error| error.to_string())?;
+        let verified = verify(trail, &entries, head.as_ref()).map_err(|fault| fault.to_string())?;
+        Ok(verified.entries)
+    }
+
+    /// Waits for something that the stack does by itself; not for ever.
+    async fn until(&self, holds: impl Fn(&Self) -> bool) {
+        let give_up = Instant::now() + PATIENCE;
+        while !holds(self) && Instant::now() < give_up {
+            // The stack is watched from outside, as a person would: nothing tells when it has done its part.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     #[expect(clippy::print_stdout, reason = "this is what the command prints")]
     fn print(&self, surface: Surface) {
         let width =
@@ -162,6 +192,14 @@ fn times(count: usize) -> String {
     match count {
         1 => "once".to_owned(),
         count => format!("{count} times"),
+    }
+}
+
+/// How long a trail is, or what is wrong with it.
+fn unbroken(entries: &Result<Vec<Value>, String>) -> String {
+    match entries {
+        Ok(entries) => format!("{} entries, unbroken", entries.len()),
+        Err(fault) => fault.clone(),
     }
 }
 

@@ -23,6 +23,7 @@ pub struct Gateway {
     address: SocketAddr,
     webhook_intake: Arc<webhook_intake::App>,
     data_actions: Arc<data_actions::App>,
+    retention: Arc<retention::App>,
     runs: Runs,
     stop: Option<oneshot::Sender<()>>,
     server: JoinSet<()>,
@@ -43,12 +44,15 @@ impl Gateway {
         let webhook_intake = webhook_intake.map_err(|error| Error::Function(Box::new(error)))?;
         let data_actions = data_actions::App::start(&variables, &aws, clock.clone()).await;
         let data_actions = data_actions.map_err(|error| Error::Function(Box::new(error)))?;
-        let transfers = transfers::App::start(&variables, &aws, clock).await;
+        let transfers = transfers::App::start(&variables, &aws, clock.clone()).await;
         let transfers = transfers.map_err(|error| Error::Function(Box::new(error)))?;
+        let retention = retention::App::start(&variables, &aws, clock).await;
+        let retention = retention.map_err(|error| Error::Function(Box::new(error)))?;
         let routes = Router::new()
             .merge(webhook_intake::router(Arc::clone(&webhook_intake)))
             .merge(data_actions::router(Arc::clone(&data_actions)))
-            .merge(transfers::router(transfers));
+            .merge(transfers::router(transfers))
+            .merge(retention::router(Arc::clone(&retention)));
         let runs = Runs::default();
         let routes =
             lambda::with_fallbacks(routes).layer(middleware::from_fn_with_state(runs.clone(), Runs::run));
@@ -65,7 +69,7 @@ impl Gateway {
             // Accepting goes on through errors; serving ends by its shutdown alone.
             let _ = serving.with_graceful_shutdown(stopped).await;
         });
-        Ok(Self { address, webhook_intake, data_actions, runs, stop: Some(stop), server })
+        Ok(Self { address, webhook_intake, data_actions, retention, runs, stop: Some(stop), server })
     }
 
     /// Where it listens.
@@ -84,6 +88,12 @@ impl Gateway {
     pub async fn invoke_data_action(&self, payload: &str) -> Result<String, String> {
         let event = lambda::Event::read(payload.to_owned().into());
         text(data_actions::handle(&self.data_actions, event, Invocation::local()).await)
+    }
+
+    /// Invokes the retention function directly, as a schedule does: its answer, or its function error.
+    pub async fn order_retention(&self, order: &str) -> Result<String, String> {
+        let event = lambda::Event::read(order.to_owned().into());
+        text(retention::handle(&self.retention, event, Invocation::local()).await)
     }
 
     /// Stops taking requests and lets those under way end.

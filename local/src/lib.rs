@@ -6,6 +6,7 @@
 
 pub mod serve;
 pub mod demo;
+pub mod retention;
 mod stack;
 mod gateway;
 mod engine;
@@ -13,6 +14,7 @@ mod inbox;
 mod bus;
 mod relay;
 pub mod template;
+mod yaml;
 mod rule;
 mod signing;
 

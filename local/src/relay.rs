@@ -98,11 +98,13 @@ impl Relay {
             loop {
                 // What fails is logged by the function, and comes again.
                 let _ = stream.feed_stream().await;
+                // Lambda's poller waits between two looks at a stream, too.
                 tokio::time::sleep(POLL).await;
             }
         });
         running.spawn(async move {
             loop {
+                // In the place of the schedule.
                 tokio::time::sleep(every).await;
                 let _ = relay.sweep().await;
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use shared::clock::Clock;
-use simulator::{Behaviour, Conversation, Queue, Simulator, Surface, User};
+use simulator::{Behaviour, Conversation, Policy, Queue, Simulator, Surface, User};
 use tokio::task::JoinSet;
 
 use crate::{Bus, Engine, Error, Gateway, Inbox, Relay, Rule, TABLE_NAME};
@@ -31,11 +31,15 @@ pub struct Options {
     pub surface: Surface,
     /// The wait after a first failed attempt, in milliseconds.
     pub retry_base_ms: u64,
+    /// The wait before the first look at a retention job, in milliseconds, as `RETENTION_POLL_BASE_MS` has it.
+    pub retention_poll_base_ms: u64,
     /// The waits between attempts to deliver a notice, as `NOTICE_RETRY_SECONDS` has them.
     pub notice_retry_seconds: &'static str,
     /// How often the relay sweeps.
     pub sweep_every: Duration,
-    /// Is told, a line at a time, what reaches the bus and the inbox.
+    /// How often retention carries on what was begun.
+    pub resume_every: Duration,
+    /// Is told, a line at a time, what reaches the bus and the inbox, and what retention has carried on.
     pub tell: fn(&str),
 }
 
@@ -51,7 +55,7 @@ pub struct Stack {
     pub inbox: Arc<Inbox>,
     /// In the place of `EventBridge`.
     pub bus: Arc<Bus>,
-    /// The relay, and what watches the bus.
+    /// The relay, what watches the bus, and retention's schedule.
     running: JoinSet<()>,
 }
 
@@ -76,6 +80,7 @@ impl Stack {
             Relay::start(&variables, &engine, &engine.url(), Some(&bus.url()), Clock::system()).await?;
         let mut running = relay.run(options.sweep_every);
         running.spawn(watch(Arc::clone(&bus), Arc::clone(&inbox), Arc::clone(&gateway), options.tell));
+        running.spawn(carry_on(Arc::clone(&gateway), options.resume_every, options.tell));
         Ok(Self { engine, simulator, gateway, inbox, bus, running })
     }
 
@@ -99,6 +104,7 @@ fn populate(simulator: &Simulator) {
     simulator.user("alice", User::available());
     simulator.user("bob", User::available());
     simulator.user("carol", User::offline());
+    simulator.policy("policy-of-others", Policy::new("Emails of others", "email", 100));
 }
 
 /// Hands what is published to the example rule, and tells of it and of what the inbox receives.
@@ -121,7 +127,28 @@ async fn watch(bus: Arc<Bus>, inbox: Arc<Inbox>, gateway: Arc<Gateway>, tell: fn
             let signed = if notice.is_verified { "signed" } else { "NOT SIGNED" };
             tell(&format!("inbox: {} ({signed}) {}", notice.id.unwrap_or_default(), notice.body));
         }
+        // Bus and inbox tell nobody of what they take: they are looked at.
         tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Carries on what retention has begun, as the template's schedule does, and tells what came of it.
+async fn carry_on(gateway: Arc<Gateway>, every: Duration, tell: fn(&str)) {
+    let mut last = String::new();
+    loop {
+        // In the place of the schedule.
+        tokio::time::sleep(every).await;
+        // What fails is logged by the function, and is tried again.
+        let Ok(report) = gateway.order_retention(r#"{"run":"resume"}"#).await else { continue };
+        let report: Value = serde_json::from_str(&report).unwrap_or_default();
+        let policies = report["policies"].as_array().into_iter().flatten();
+        let told = policies.map(|policy| format!("{} is {}", policy["name"], policy["status"]));
+        let told = told.collect::<Vec<_>>().join(", ").replace('"', "");
+        // What is as pending as it was is no news.
+        if !told.is_empty() && told != last {
+            tell(&format!("retention: {told}"));
+        }
+        last = told;
     }
 }
 
@@ -137,8 +164,10 @@ fn variables(simulator: &Simulator, inbox: &Inbox, options: &Options) -> Vec<(St
         ("GENESYS_CLIENT_ID", client_id),
         ("GENESYS_CLIENT_SECRET", client_secret),
         ("RETRY_BASE_MS", options.retry_base_ms.to_string()),
+        ("RETENTION_POLL_BASE_MS", options.retention_poll_base_ms.to_string()),
         ("AUDIT_PII_KEY", "a-key-for-this-machine-only".to_owned()),
         ("CRM_WEBHOOK_URL", inbox.url()),
+        ("AUDIT_WEBHOOK_URL", inbox.url()),
         ("NOTICE_SIGNING_SECRETS", NOTICE_SECRET.to_owned()),
         ("NOTICE_RETRY_SECONDS", options.notice_retry_seconds.to_owned()),
         ("NOTICE_ALLOW_PRIVATE", "true".to_owned()),

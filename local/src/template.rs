@@ -1,39 +1,24 @@
 //! `template.yaml`, read: what it says about the table, the routes and the settings is said nowhere else.
 
-use saphyr::{LoadableYamlNode, Scalar, Yaml};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+
+use crate::yaml;
 
 /// The template, with `CloudFormation`'s short forms spelled out: `!Ref X` is `{"Ref": "X"}`, and any other
 /// `!Y …` is `{"Fn::Y": …}`.
 #[must_use]
 pub fn read() -> Value {
-    let documents =
-        Yaml::load_from_str(include_str!("../../template.yaml")).expect("the template is valid YAML");
-    documents.first().map(to_json).expect("the template is one document")
+    let spelled_out = |form: &str, value: Value| {
+        let name = if form == "Ref" { form.to_owned() } else { format!("Fn::{form}") };
+        Some(json!({name: value}))
+    };
+    yaml::read(include_str!("../../template.yaml"), spelled_out).expect("the template is valid YAML")
 }
 
 /// The properties of the one table.
 #[must_use]
 pub fn table() -> Value {
     read()["Resources"]["Table"]["Properties"].take()
-}
-
-fn to_json(yaml: &Yaml<'_>) -> Value {
-    match yaml {
-        Yaml::Value(Scalar::Boolean(value)) => json!(value),
-        Yaml::Value(Scalar::Integer(value)) => json!(value),
-        Yaml::Value(Scalar::FloatingPoint(value)) => json!(value.into_inner()),
-        Yaml::Value(Scalar::String(value)) => json!(value),
-        Yaml::Sequence(elements) => elements.iter().map(to_json).collect(),
-        Yaml::Mapping(members) => {
-            let member =
-                |(key, value)| (to_json(key).as_str().unwrap_or_default().to_owned(), to_json(value));
-            Value::Object(members.iter().map(member).collect::<Map<_, _>>())
-        }
-        Yaml::Tagged(tag, node) if tag.suffix == "Ref" => json!({"Ref": to_json(node)}),
-        Yaml::Tagged(tag, node) => json!({format!("Fn::{}", tag.suffix): to_json(node)}),
-        Yaml::Value(Scalar::Null) | Yaml::Representation(..) | Yaml::Alias(_) | Yaml::BadValue => Value::Null,
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Audit trails: what was decided, in order, so that a later change to the record shows.
 //!
-//! There is one trail for each conversation, and one for each key of a data action. Entry *n* is canonical JSON
+//! There is one trail for each conversation, one for each key of a data action or a retention run, and one for each
+//! retention policy. Entry *n* is canonical JSON
 //! (RFC 8785) that carries the SHA-256 of entry *n* − 1, over the bytes that are stored. The trail's head says how
 //! many entries there are, and the hash of the last; it moves in the transaction that puts the entry, under the
 //! condition that it still stands where the entry's author saw it. So a trail cannot fork, and an entry is on it
@@ -125,6 +126,12 @@ impl Trail {
     #[must_use]
     pub fn of_key(hash: &str) -> Self {
         Self(format!("key:{hash}"))
+    }
+
+    /// The trail of a retention policy at one place: an API surface and its address.
+    #[must_use]
+    pub fn of_policy(place: &str, name: &str) -> Self {
+        Self(format!("policy:{place}:{name}"))
     }
 
     /// Its name.

@@ -13,12 +13,13 @@ pub mod auth;
 mod api;
 pub mod data_actions;
 pub mod conversations;
+pub mod retention;
 
 mod connection;
 mod retry;
 
 pub use api::{Attempt, Called, NotPerformed};
-pub use ids::{BadId, ConversationId, DataActionId, Id, ParticipantId, QueueId, UserId};
+pub use ids::{BadId, ConversationId, DataActionId, Id, JobId, ParticipantId, PolicyId, QueueId, UserId};
 pub use retry::RetryPolicy;
 pub use settings::{REGIONS, Settings, Surface};
 

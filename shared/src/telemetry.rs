@@ -27,7 +27,8 @@ const NAMESPACE: &str = "Patchbay";
 const METRICS: &str = "patchbay::metrics";
 
 /// What our own crates' targets begin with.
-const OURS: [&str; 6] = ["patchbay", "shared", "webhook_intake", "data_actions", "transfers", "relay"];
+const OURS: [&str; 7] =
+    ["patchbay", "shared", "webhook_intake", "data_actions", "transfers", "relay", "retention"];
 
 /// Sends logs of at least `level`, and every metric, to standard output.
 ///
@@ -136,6 +137,28 @@ pub enum Metric {
     BreakersClosed,
     /// How an attempt ended could not be recorded; it is made once more.
     AttemptsNotRecorded,
+    /// A retention policy was registered, and read back.
+    PoliciesCreated,
+    /// A retention policy was changed, and read back.
+    PoliciesUpdated,
+    /// A retention policy was merged with one that it overlaps with.
+    PoliciesMerged,
+    /// A retention policy is deployed as it was.
+    PoliciesUnchanged,
+    /// A retention policy is not at its end, and is carried on later.
+    PoliciesPending,
+    /// A retention policy has been pending for over an hour.
+    PoliciesStuck,
+    /// A retention policy could not be deployed.
+    PoliciesFailed,
+    /// A retention policy is not written as it must be.
+    PoliciesInvalid,
+    /// A retention policy was changed by somebody else.
+    PoliciesDrifted,
+    /// A retention policy overlaps with another, and somebody must decide.
+    PoliciesForReview,
+    /// Genesys Cloud is in trouble, and retention leaves it alone for a while.
+    RetentionBreakersOpened,
 }
 
 /// Counts one.
@@ -151,6 +174,14 @@ pub fn upstream_latency(latency: Duration) {
 /// Records how long a transfer took, from the request to its outcome.
 pub fn transfer_latency(latency: Duration) {
     emit("TransferLatency", latency.as_secs_f64() * 1000.0, "Milliseconds");
+}
+
+/// Records how a retention run went: the average latency of its events, and which parts of them, in percent, told of
+/// overlaps and of no failure.
+pub fn retention_run(average_latency_ms: f64, conflicts_percent: f64, success_percent: f64) {
+    emit("RetentionLatency", average_latency_ms, "Milliseconds");
+    emit("RetentionConflictRate", conflicts_percent, "Percent");
+    emit("RetentionSuccessRate", success_percent, "Percent");
 }
 
 /// Records how long it took until a subscriber had a notice, from its cause on.

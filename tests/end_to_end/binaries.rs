@@ -7,6 +7,8 @@ mod direct;
 mod http;
 mod logs;
 mod queue;
+mod retention;
+mod retention_crashes;
 mod secrets;
 mod start;
 mod transfer_crashes;

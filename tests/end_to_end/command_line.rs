@@ -1,5 +1,7 @@
 //! The compiled `patchbay` command, as a person runs it.
 
+mod retention;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};

@@ -10,7 +10,7 @@ use harness::secrets_manager::SecretsManager;
 use harness::world::World;
 use local::{Gateway, template};
 use serde_json::{Value, json};
-use simulator::{Behaviour, Conversation, Fault, Operation, Queue, Surface};
+use simulator::{Behaviour, Conversation, Fault, Operation, PolicyCourse, Queue, Surface};
 
 /// Settings that would hold a secret themselves, or let notices go anywhere: never in a template.
 const FOR_ONE_MACHINE: [&str; 5] = [
@@ -34,16 +34,18 @@ fn documented(function: &str) -> BTreeSet<String> {
 
 /// The settings of a function, as its code asks for them.
 fn asked_for(function: &str) -> BTreeSet<String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace");
     let mut files =
         vec![format!("functions/{function}/src/settings.rs"), "shared/src/telemetry.rs".to_owned()];
-    if ["data-actions", "transfers"].contains(&function) {
+    if ["data-actions", "transfers", "retention"].contains(&function) {
         files.push("shared/src/genesys/settings.rs".to_owned());
     }
-    files
-        .iter()
-        .flat_map(|file| variables_in(&std::fs::read_to_string(root.join(file)).expect("a source file"), '"'))
-        .collect()
+    files.iter().flat_map(|file| variables_in(&source(file), '"')).collect()
+}
+
+/// A file of the repository, by its path there.
+fn source(path: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace");
+    std::fs::read_to_string(root.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 /// The names of environment variables that stand in `text` between two `quote`s.
@@ -193,6 +195,7 @@ fn extremes() -> Vec<BTreeMap<String, String>> {
         ("CrmWebhookUrl", "https://crm.example/hooks?tenant=1"),
         ("NoticeSigningSecretsSecretArn", SECRET),
         ("NoticeRetrySeconds", "1"),
+        ("AuditWebhookUrl", "https://audit.example/retention"),
     ] {
         let mut values = defaults();
         values.insert(name.to_owned(), value.to_owned());
@@ -371,7 +374,8 @@ fn no_policy_is_open_to_everything() {
 #[test]
 fn every_queue_and_log_a_role_names_is_of_this_template() {
     let template = template::read();
-    for role in ["WebhookIntakeRole", "DataActionsRole", "TransfersRole", "RelayRole"] {
+    let roles = ["WebhookIntakeRole", "DataActionsRole", "TransfersRole", "RetentionRole", "RelayRole"];
+    for role in roles {
         for statement in statements(role) {
             let named =
                 ["Fn::GetAtt", "Ref", "Fn::Sub"].iter().find_map(|form| statement["Resource"][form].as_str());
@@ -410,6 +414,72 @@ async fn transfers_may_do_what_it_does_and_no_more() {
     assert_eq!(granted("TransfersRole"), needed(&world));
 }
 
+#[tokio::test]
+async fn retention_may_do_what_it_does_and_no_more() {
+    let world = World::with(Surface::Guide, &[("AUDIT_WEBHOOK_URL", "https://audit.example")]).await;
+    world.genesys.policies_go(PolicyCourse::job().after_polls(1));
+    let policies: Vec<Value> = (0..20)
+        .map(|number| {
+            json!({"name": format!("p-{number}"), "objectType": "call", "retentionPeriod": 100 + number * 20,
+                "schedule": {"frequency": "DAILY"}})
+        })
+        .collect();
+    let order = json!({"run": "run", "runId": "r", "licenseTier": "STANDARD", "policies": policies});
+    let cold = world.another_instance(&[]).await;
+
+    let first = world.retention(&order).await;
+    let again = world.retention_at(&cold, &order).await;
+
+    assert_eq!(first.json(), again.json());
+    // Where a trail ends is read only if a rival is seen halfway through.
+    let mut granted = granted("RetentionRole");
+    assert!(granted.remove("GetItem"));
+    assert_eq!(granted, needed(&world));
+}
+
+#[test]
+fn the_schedules_say_what_the_function_understands() {
+    let events = functions()["retention"]["Events"].clone();
+    let parameters = defaults();
+    let input = events["Daily"]["Properties"]["Input"]["Fn::Sub"].as_str().expect("a text").to_owned();
+    let input =
+        parameters.iter().fold(input, |text, (name, value)| text.replace(&format!("${{{name}}}"), value));
+    let order: Value = serde_json::from_str(&input).expect("the daily order is JSON");
+    assert_eq!(order["runId"], "<aws.scheduler.execution-id>");
+    assert_eq!((&order["run"], &order["policies"]), (&json!("run"), &json!([])));
+    let resume = events["Resume"]["Properties"]["Input"].as_str().expect("a text");
+    assert_eq!(serde_json::from_str::<Value>(resume).expect("JSON"), json!({"run": "resume"}));
+}
+
+#[test]
+fn every_alarm_watches_something_that_is_counted() {
+    let resources = template::read()["Resources"].take();
+    let metrics = source("shared/src/telemetry.rs");
+    let functions = functions();
+    let alarms = resources.as_object().expect("resources").values();
+    let alarms: Vec<_> = alarms.filter(|it| it["Type"] == "AWS::CloudWatch::Alarm").collect();
+    for alarm in alarms.iter().map(|alarm| &alarm["Properties"]) {
+        let (metric, of) = (as_text(&alarm["MetricName"]), &alarm["Dimensions"][0]["Value"]);
+        match alarm["Namespace"].as_str() {
+            Some("Patchbay") => {
+                assert!(metrics.contains(&format!("\n    {metric},\n")), "{metric} is not counted");
+                assert!(functions.contains_key(&as_text(of)), "{metric} of {of}");
+            }
+            Some("AWS/SQS") => {
+                let queue = as_text(&of["Fn::GetAtt"]);
+                let queue = queue.strip_suffix(".QueueName").expect("a queue's name");
+                assert_eq!(resources[queue]["Type"], "AWS::SQS::Queue", "{queue}");
+            }
+            other => panic!("{metric} is in {other:?}"),
+        }
+        assert!(!alarm["AlarmActions"].is_null() && alarm["AlarmDescription"].is_string(), "{metric}");
+    }
+    let watched: BTreeSet<_> = alarms.iter().map(|it| as_text(&it["Properties"]["MetricName"])).collect();
+    for needed in ["PoliciesFailed", "PoliciesStuck"] {
+        assert!(watched.contains(needed), "{needed}");
+    }
+}
+
 /// The keys that a role may write to under an action, as patterns.
 fn leading_keys(role: &str, action: &str) -> Vec<String> {
     let allowing =
@@ -425,7 +495,8 @@ fn leading_keys(role: &str, action: &str) -> Vec<String> {
 
 #[test]
 fn nobody_may_update_or_delete_an_entry_of_a_trail() {
-    for role in ["WebhookIntakeRole", "DataActionsRole", "TransfersRole", "RelayRole"] {
+    let roles = ["WebhookIntakeRole", "DataActionsRole", "TransfersRole", "RetentionRole", "RelayRole"];
+    for role in roles {
         for action in ["UpdateItem", "BatchWriteItem"] {
             let patterns = leading_keys(role, action);
             assert!(patterns.iter().all(|it| it.ends_with("#*") && it != "trail#*"), "{role}: {patterns:?}");

@@ -7,5 +7,6 @@ pub mod store;
 pub mod trail;
 pub mod secrets_manager;
 pub mod runtime_api;
+pub mod invoke_api;
 pub mod events;
 pub mod outbox;

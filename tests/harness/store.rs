@@ -125,6 +125,11 @@ impl FaultyStore {
         self.shared.script().faults.iter().cloned().collect()
     }
 
+    /// Forgets the faults that no request has met yet. What is held stays held.
+    pub fn clear_faults(&self) {
+        self.shared.script().faults.clear();
+    }
+
     /// Closes every connection, and each new one at once, until `up`.
     pub fn down(&self) {
         self.shared.set_down(true);

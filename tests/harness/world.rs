@@ -114,6 +114,16 @@ impl World {
         self.post(&format!("{}/transfers", gateway.url()), headers, body.to_string()).await
     }
 
+    /// Orders retention over HTTP, as on one machine.
+    pub async fn retention(&self, order: &Value) -> Response {
+        self.retention_at(&self.gateway, order).await
+    }
+
+    /// Orders retention of another instance.
+    pub async fn retention_at(&self, gateway: &Gateway, order: &Value) -> Response {
+        self.post(&format!("{}/retention", gateway.url()), &[], order.to_string()).await
+    }
+
     /// Delivers a webhook, signed as Genesys Cloud signs.
     pub async fn deliver(&self, body: impl Into<Bytes>) -> Response {
         let body = body.into();
@@ -241,6 +251,7 @@ fn settings(genesys: &Simulator, variables: &[(&str, &str)]) -> BTreeMap<String,
         ("GENESYS_CLIENT_ID", &client_id),
         ("GENESYS_CLIENT_SECRET", &client_secret),
         ("RETRY_BASE_MS", "1"),
+        ("RETENTION_POLL_BASE_MS", "1"),
     ];
     let all = usual.iter().chain(variables);
     all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()

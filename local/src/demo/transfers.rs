@@ -1,20 +1,13 @@
 //! Calls are transferred, once each; the CRM hears of them, and the trail tells.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde_json::{Value, json};
-use shared::audit::{Trail, Trails, verify};
-use shared::dynamo::Table;
+use shared::audit::Trail;
 use simulator::{Conversation, Fault, Operation};
-use tokio::time::Instant;
 
-use super::{Answer, Story, answer, times};
+use super::{Answer, Story, answer, times, unbroken};
 use crate::stack::WRAP_UP_ACTION;
-use crate::{TABLE_NAME, engine};
-
-/// How long the relay may take for anything.
-const PATIENCE: Duration = Duration::from_secs(15);
 
 impl Story {
     /// Somebody on the phone is transferred, and not twice.
@@ -65,20 +58,9 @@ impl Story {
 
     /// The trail of the transfer whose answer was lost.
     pub(super) async fn trail(&mut self) {
-        let aws = engine::sdk_config(&self.stack.engine.url()).await;
-        let trails = Trails::new(Table::connect(&aws, TABLE_NAME.to_owned()));
-        let trail = Trail::of_conversation("call-4");
-        let read = trails.read(&trail, Instant::now() + PATIENCE).await;
-        let verified = read.map_err(|error| error.to_string()).and_then(|(entries, head)| {
-            verify(&trail, &entries, head.as_ref()).map_err(|fault| fault.to_string())
-        });
-        let seen = match verified {
-            Ok(verified) => {
-                self.trail = verified.entries;
-                format!("{} entries, unbroken", self.trail.len())
-            }
-            Err(fault) => fault,
-        };
+        let entries = self.entries(&Trail::of_conversation("call-4")).await;
+        let seen = unbroken(&entries);
+        self.trail = entries.unwrap_or_default();
         self.row("the trail of the call that was cut off", "2 entries, unbroken", seen);
     }
 
@@ -91,12 +73,15 @@ impl Story {
         answer(self.http.post(url).header("idempotency-key", key).body(body.to_string())).await
     }
 
-    /// How many notices of each status have arrived, repeats aside.
+    /// How many notices of transfers of each status have arrived, repeats aside.
     fn heard(&self) -> BTreeMap<String, usize> {
         let mut heard = BTreeMap::new();
         for notice in self.stack.inbox.received().iter().filter(|notice| !notice.is_repeated) {
             let body: Value = serde_json::from_str(&notice.body).unwrap_or_default();
-            *heard.entry(body["status"].as_str().unwrap_or_default().to_owned()).or_default() += 1;
+            // Those of retention have no status of their own.
+            if let Some(status) = body["status"].as_str() {
+                *heard.entry(status.to_owned()).or_default() += 1;
+            }
         }
         heard
     }
@@ -121,13 +106,5 @@ impl Story {
 
     fn wrapped_up(&self) -> usize {
         self.stack.simulator.effects(WRAP_UP_ACTION).len()
-    }
-
-    /// Waits for something that the relay does by itself; not for ever.
-    async fn until(&self, holds: impl Fn(&Self) -> bool) {
-        let give_up = Instant::now() + PATIENCE;
-        while !holds(self) && Instant::now() < give_up {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, header};
+use http::{HeaderMap, Method, header};
 use reqwest::StatusCode;
 use tokio::time::Instant;
 
@@ -39,6 +39,8 @@ pub(super) struct Call<'a> {
     /// JSON.
     pub(super) body: Option<String>,
     pub(super) key: Option<&'a Key>,
+    /// Names the request at the other side, which does not tell repeats by it.
+    pub(super) request_id: Option<&'a str>,
     pub(super) repetition: Repetition,
     /// The longest an attempt is waited for.
     pub(super) patience: Duration,
@@ -54,6 +56,7 @@ impl Call<'_> {
             path,
             body: None,
             key: None,
+            request_id: None,
             repetition: Repetition::Safe,
             patience,
         }
@@ -67,6 +70,24 @@ pub struct Called {
     pub attempt: Attempt,
     /// Genesys Cloud's name for the last attempt, if it answered.
     pub correlation_id: Option<String>,
+    /// The job that the answer names in its header `x-job-id`.
+    pub(super) job_id: Option<String>,
+    /// How many attempts in a row, up to the last, met a server error, a timeout or nobody at all.
+    pub(super) failures: u32,
+}
+
+/// What the headers of an answer say, beside the answer itself.
+#[derive(Default)]
+struct Beside {
+    correlation_id: Option<String>,
+    job_id: Option<String>,
+}
+
+impl Beside {
+    fn read(headers: &HeaderMap) -> Self {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        Self { correlation_id: text("inin-correlation-id"), job_id: text("x-job-id") }
+    }
 }
 
 /// How the work went, after as many attempts as were safe and due.
@@ -87,6 +108,8 @@ pub enum Attempt {
 pub enum NotPerformed {
     /// The upstream could not be reached, or is in trouble and may be called again without harm.
     Unavailable,
+    /// There was no time left to call it.
+    OutOfTime,
     /// The upstream refused our credentials or permissions.
     Rejected,
     /// The upstream sent us elsewhere, where we do not go.
@@ -106,6 +129,11 @@ impl NotPerformed {
             Self::Unavailable => Problem::new(
                 Kind::UpstreamUnavailable,
                 "Genesys Cloud, or what it takes to call it, could not be reached or is in trouble. Try again.",
+            )
+            .retry_after(USUAL_PATIENCE),
+            Self::OutOfTime => Problem::new(
+                Kind::UpstreamUnavailable,
+                "There was no time left to call Genesys Cloud. Try again.",
             )
             .retry_after(USUAL_PATIENCE),
             Self::Rejected => {
@@ -128,6 +156,7 @@ impl NotPerformed {
     pub fn because(self) -> &'static str {
         match self {
             Self::Unavailable => "the upstream could not be reached, or is in trouble where a repeat is safe",
+            Self::OutOfTime => "there was no time left to call the upstream",
             Self::Rejected => "the upstream refused us",
             Self::Redirected => "the upstream redirected us",
             Self::RateLimited { .. } => "the upstream asked for patience",
@@ -170,6 +199,11 @@ impl Api {
         self.surface
     }
 
+    /// Where it is.
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// The path of an address that the API gave us, if it is one of its own.
     pub(super) fn path_of<'a>(&self, address: &'a str) -> Option<&'a str> {
         let path = address.strip_prefix(self.url.as_str()).unwrap_or(address);
@@ -186,19 +220,21 @@ impl Api {
     /// renews the token once, for whoever calls next as well.
     pub(super) async fn call(&self, token: &mut Token, call: &Call<'_>, act_by: Instant) -> Called {
         let mut renewal = Renewal::Due;
-        let mut correlation_id = None;
+        let mut beside = Beside::default();
+        let mut failures = 0;
         let mut attempts = 1..;
         let attempt = loop {
             let number = attempts.next().unwrap_or(u32::MAX);
-            let ended = self.attempt_renewing(token, &mut renewal, call, &mut correlation_id, act_by).await;
+            let ended = self.attempt_renewing(token, &mut renewal, call, &mut beside, act_by).await;
+            failures = if ended.is_trouble() { failures + 1 } else { 0 };
             let (end, asked) = match ended {
                 Ended::Answered(answer) if answer.fits() => break Attempt::Answered(answer),
                 Ended::Answered(_) | Ended::TooLarge => break Attempt::TooLarge,
                 Ended::Unauthorized => break Attempt::NotPerformed(NotPerformed::Rejected),
-                Ended::NoToken(reason) => break Attempt::NotPerformed(reason),
-                Ended::NotPerformed(reason @ (NotPerformed::Rejected | NotPerformed::Redirected)) => {
-                    break Attempt::NotPerformed(reason);
-                }
+                Ended::NoToken(reason)
+                | Ended::NotPerformed(
+                    reason @ (NotPerformed::Rejected | NotPerformed::Redirected | NotPerformed::OutOfTime),
+                ) => break Attempt::NotPerformed(reason),
                 Ended::NotPerformed(reason @ NotPerformed::RateLimited { retry_after }) => {
                     telemetry::count(Metric::UpstreamRateLimited);
                     (reason, retry_after)
@@ -212,7 +248,7 @@ impl Api {
                 break Attempt::NotPerformed(end);
             }
         };
-        Called { attempt, correlation_id }
+        Called { attempt, correlation_id: beside.correlation_id, job_id: beside.job_id, failures }
     }
 
     /// One attempt; and when it is the first whose token is refused, another with a new token at once.
@@ -221,10 +257,10 @@ impl Api {
         token: &mut Token,
         renewal: &mut Renewal,
         call: &Call<'_>,
-        correlation_id: &mut Option<String>,
+        beside: &mut Beside,
         act_by: Instant,
     ) -> Ended {
-        let ended = self.attempt(token, call, correlation_id, act_by).await;
+        let ended = self.attempt(token, call, beside, act_by).await;
         if !matches!(ended, Ended::Unauthorized) || *renewal == Renewal::Done {
             return ended;
         }
@@ -239,19 +275,13 @@ impl Api {
                 return Ended::NoToken(NotPerformed::from(&error));
             }
         }
-        self.attempt(token, call, correlation_id, act_by).await
+        self.attempt(token, call, beside, act_by).await
     }
 
-    async fn attempt(
-        &self,
-        token: &Token,
-        call: &Call<'_>,
-        correlation_id: &mut Option<String>,
-        act_by: Instant,
-    ) -> Ended {
+    async fn attempt(&self, token: &Token, call: &Call<'_>, beside: &mut Beside, act_by: Instant) -> Ended {
         let started = Instant::now();
         if !retry::is_time_left(started, call.repetition, act_by) {
-            return Ended::NotPerformed(NotPerformed::Unavailable);
+            return Ended::NotPerformed(NotPerformed::OutOfTime);
         }
         let mut request = self
             .http
@@ -265,12 +295,14 @@ impl Api {
         if let Some(key) = call.key {
             request = request.header("idempotency-key", key.as_str());
         }
+        if let Some(id) = call.request_id {
+            request = request.header("x-request-id", id);
+        }
         let (sent, connection) = super::connection::observed(request.send()).await;
         let (ended, status) = match sent {
             Ok(response) => {
                 let status = response.status().as_u16();
-                let id = response.headers().get("inin-correlation-id");
-                *correlation_id = id.and_then(|id| id.to_str().ok()).map(str::to_owned);
+                *beside = Beside::read(response.headers());
                 (self.judge(response).await, Some(status))
             }
             Err(error) => (failed(&error, connection), None),
@@ -281,7 +313,7 @@ impl Api {
             genesys.operation = call.operation,
             status,
             outcome = ended.word(),
-            genesys.correlation_id = *correlation_id,
+            genesys.correlation_id = beside.correlation_id,
             duration_ms = millis(started.elapsed()),
         );
         ended
@@ -304,6 +336,20 @@ impl Api {
 }
 
 impl Ended {
+    /// Whether the upstream, or the way to it, is in trouble: as opposed to refusing us, or asking for patience.
+    fn is_trouble(&self) -> bool {
+        match self {
+            Self::Unclear(_)
+            | Self::NotPerformed(NotPerformed::Unavailable)
+            | Self::NoToken(NotPerformed::Unavailable) => true,
+            Self::Answered(_)
+            | Self::TooLarge
+            | Self::Unauthorized
+            | Self::NoToken(_)
+            | Self::NotPerformed(_) => false,
+        }
+    }
+
     /// For the log.
     fn word(&self) -> &'static str {
         match self {
@@ -311,6 +357,7 @@ impl Ended {
             Self::TooLarge => "answer too large",
             Self::Unauthorized | Self::NoToken(_) => "token refused",
             Self::NotPerformed(NotPerformed::Unavailable) => "not reached",
+            Self::NotPerformed(NotPerformed::OutOfTime) => "not sent for want of time",
             Self::NotPerformed(NotPerformed::Rejected) => "refused",
             Self::NotPerformed(NotPerformed::Redirected) => "redirected",
             Self::NotPerformed(NotPerformed::RateLimited { .. }) => "rate limited",

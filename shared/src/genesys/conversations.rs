@@ -297,11 +297,12 @@ impl Conversations {
             path,
             body: Some(body.to_string()),
             key: Some(key),
+            request_id: None,
             repetition: Repetition::Unsafe,
             // Half of the time: the rest is for finding out what happened, should the answer not come.
             patience: (act_by.saturating_duration_since(Instant::now()) / 2).min(LONGEST_ATTEMPT),
         };
-        let Called { attempt, correlation_id } = self.api.call(token, &call, act_by).await;
+        let Called { attempt, correlation_id, .. } = self.api.call(token, &call, act_by).await;
         let sent = match attempt {
             Attempt::Answered(answer) if answer.status < 300 => self.taken(&answer),
             Attempt::Answered(answer) => Sent::Refused(Refusal::read(&answer, self.surface())),

@@ -59,6 +59,7 @@ impl DataActions {
             path: self.route.path(id),
             body: Some(self.route.body(input)),
             key: Some(key),
+            request_id: None,
             repetition,
             patience: LONGEST_ATTEMPT,
         };

@@ -2,6 +2,8 @@
 
 use std::marker::PhantomData;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
 /// An id of a `Noun`: 1–128 of `A–Z a–z 0–9 . _ ~ -`, never `.` or `..`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Id<Noun>(String, PhantomData<Noun>);
@@ -20,6 +22,12 @@ pub type QueueId = Id<Queue>;
 
 /// A user's id.
 pub type UserId = Id<User>;
+
+/// A retention policy's id.
+pub type PolicyId = Id<Policy>;
+
+/// The id of a job that makes a policy.
+pub type JobId = Id<Job>;
 
 /// Marks an id of a data action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +49,14 @@ pub enum Queue {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum User {}
 
+/// Marks an id of a retention policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {}
+
+/// Marks an id of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Job {}
+
 /// Why a text is no id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be 1 to 128 letters, digits, dots, underscores, tildes or hyphens")]
@@ -56,6 +72,19 @@ impl<Noun> Id<Noun> {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl<Noun> Serialize for Id<Noun> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+/// An id that was kept is parsed like any other.
+impl<'de, Noun> Deserialize<'de> for Id<Noun> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse(&String::deserialize(deserializer)?).map_err(de::Error::custom)
     }
 }
 

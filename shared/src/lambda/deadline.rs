@@ -37,7 +37,13 @@ impl Deadline {
     /// more is asked than a quarter of its time: it would never begin anything.
     #[must_use]
     pub fn has_time_for(&self, wanted: Duration) -> bool {
-        Instant::now() + wanted.min(self.time / 4) <= self.act_by
+        self.has_time_at(Instant::now(), wanted)
+    }
+
+    /// The same of something that begins at `start`, or now if that is past.
+    #[must_use]
+    pub fn has_time_at(&self, start: Instant, wanted: Duration) -> bool {
+        start.max(Instant::now()) + wanted.min(self.time / 4) <= self.act_by
     }
 
     /// Until when the answer must be out.
