@@ -62,7 +62,8 @@ async fn a_merge_raises_the_policy_that_is_there_and_leaves_all_else_of_it() {
 
     assert_eq!((status(&first), compliance(&first)), ("merged", "VERIFIED"), "{first:#}");
     assert_eq!(only(&first)["policyId"], "old");
-    assert_eq!(only(&first)["merge"], json!({"from": 90, "to": 90}));
+    let raised = json!({"name": "Others", "policyId": "old", "from": 80, "to": 90});
+    assert_eq!(only(&first)["merge"], json!({"from": 90, "to": 90, "raised": raised}));
     let mut stored = world.genesys.policies()[0].stored.clone();
     let days = "/mediaPolicies/callPolicy/actions/retentionDuration/deleteRetention/days";
     assert_eq!(stored.pointer(days), Some(&json!(90)));
