@@ -214,10 +214,10 @@ mod tests {
 
     #[test]
     fn of_headers_w3cs_comes_first_and_one_given_twice_says_nothing() {
-        let read = |given: &[(&'static str, &'static str)]| {
+        let read = |given: &[(&'static str, &str)]| {
             let mut headers = HeaderMap::new();
             for (name, value) in given {
-                headers.append(*name, HeaderValue::from_static(value));
+                headers.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
             }
             Trace::from_headers(&headers).map(|trace| trace.to_string())
         };
