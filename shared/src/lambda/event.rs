@@ -107,11 +107,11 @@ impl Invocation {
     }
 }
 
-/// A value in a client context: a flat map, as Genesys Cloud sends it, or one under `custom`. Anything else has none,
-/// and is no reason to fail.
+/// A value in a client context: a flat map, as Genesys Cloud sends it, or one under `custom`, which some of
+/// OpenTelemetry's libraries spell `Custom`. Anything else has none, and is no reason to fail.
 fn named(client_context: &str, name: &str) -> Option<String> {
     let context: Value = serde_json::from_str(client_context).ok()?;
-    [Some(&context), context.get("custom")]
+    [Some(&context), context.get("custom"), context.get("Custom")]
         .into_iter()
         .flatten()
         .filter_map(Value::as_object)

@@ -165,7 +165,7 @@ async fn no_secret_no_token_and_no_body_is_said_at_the_finest_level() {
 async fn a_store_that_throttles_is_counted_apart_from_one_that_is_away() {
     let world = World::start(Surface::Platform).await;
     let lambda = data_actions(&world, &[]).await;
-    world.store.fault_times("PutItem", StoreFault::Throttle, 4);
+    world.store.fault_times("UpdateItem", StoreFault::Throttle, 4);
     let throttled = lambda.invoke(request("k-1", &json!({}))).await;
     assert_eq!(throttled.error_type(), "StoreUnavailable");
     world.store.down();
