@@ -215,7 +215,7 @@ impl Tokens {
                 }
             };
             tracing::warn!(message = "no token yet", attempt, error = chain(&error));
-            if !self.retry.wait(attempt, asked, Repetition::Safe, act_by).await {
+            if !self.retry.wait(attempt, asked, Duration::MAX, Repetition::Safe, act_by).await {
                 return Err(error);
             }
         }
