@@ -6,5 +6,6 @@ mod data_actions;
 mod relay;
 mod retention;
 mod template;
+mod trace;
 mod transfers;
 mod webhook_intake;

@@ -16,6 +16,7 @@ use crate::idempotency::{Answer, Key, MAX_TEXT_BYTES, Repetition};
 use crate::problem::{Kind, Problem, USUAL_PATIENCE};
 use crate::retry_after;
 use crate::telemetry::{self, Metric, chain, millis};
+use crate::trace;
 
 /// The API of one Genesys Cloud organisation.
 #[derive(Debug)]
@@ -298,7 +299,8 @@ impl Api {
             .request(call.method.clone(), format!("{}{}", self.url, call.path))
             .timeout(act_by.duration_since(started).min(call.patience))
             .bearer_auth(token.expose())
-            .header(header::ACCEPT, "application/json, */*;q=0.5");
+            .header(header::ACCEPT, "application/json, */*;q=0.5")
+            .headers(trace::headers());
         if let Some(body) = &call.body {
             request = request.header(header::CONTENT_TYPE, "application/json").body(body.clone());
         }
