@@ -2,17 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use local::template;
 use serde_json::{Value, json};
 
-use super::{FUNCTIONS, as_text, events, functions, resolved, resources, texts, with};
+use super::{FUNCTIONS, TEMPLATE, as_text, events, functions, resolved, resources, texts, with};
 
 const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/of-the-table";
 const SECRETS_KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/of-the-secrets";
 
 /// The statements of a role's own policies, with every optional one.
 pub(super) fn statements(role: &str) -> Vec<Value> {
-    let policies = template::read()["Resources"][role]["Properties"]["Policies"].take();
+    let policies = TEMPLATE["Resources"][role]["Properties"]["Policies"].clone();
     let policies = policies.as_array().unwrap_or_else(|| panic!("{role} has no policies")).iter();
     policies
         .flat_map(|policy| policy["PolicyDocument"]["Statement"].as_array().expect("a list").clone())
@@ -60,10 +59,15 @@ fn owed(binary: &str, name: &str) -> BTreeSet<(String, String)> {
     for (_, stream) in events("DynamoDB").iter().filter(|(of, _)| of == binary) {
         let actions = ["DescribeStream", "GetRecords", "GetShardIterator", "ListStreams"];
         let actions = actions.map(|action| format!("dynamodb:{action}"));
-        owe(&actions.each_ref().map(String::as_str), stream["Stream"]["Fn::GetAtt"].as_str().expect("a stream"));
+        owe(
+            &actions.each_ref().map(String::as_str),
+            stream["Stream"]["Fn::GetAtt"].as_str().expect("a stream"),
+        );
         destinations.push(stream["DestinationConfig"].clone());
     }
-    for destination in destinations.iter().filter_map(|it| it["OnFailure"]["Destination"]["Fn::GetAtt"].as_str()) {
+    for destination in
+        destinations.iter().filter_map(|it| it["OnFailure"]["Destination"]["Fn::GetAtt"].as_str())
+    {
         owe(&["sqs:SendMessage"], destination);
     }
     owed
@@ -79,7 +83,9 @@ fn each_functions_role_may_do_what_its_settings_sources_and_logs_need_and_no_mor
             .flat_map(|statement| {
                 let actions = texts(&statement["Action"]);
                 let about = about(statement);
-                actions.into_iter().flat_map(move |action| about.clone().into_iter().map(move |it| (action.clone(), it)))
+                actions
+                    .into_iter()
+                    .flat_map(move |action| about.clone().into_iter().map(move |it| (action.clone(), it)))
             })
             .filter(|(_, about)| !about.starts_with("Table.Arn") && !about.starts_with("${Table.Arn}"))
             .collect();
@@ -107,10 +113,11 @@ fn scheduler_may_invoke_what_it_has_schedules_for_and_keep_what_it_could_not() {
 
 #[test]
 fn genesys_cloud_may_invoke_two_functions_if_it_knows_the_organisation() {
-    let role = template::read()["Resources"]["GenesysRole"].take();
+    let role = TEMPLATE["Resources"]["GenesysRole"].clone();
     assert_eq!(role["Condition"], "HasGenesysOrganization");
     let id = "1f0b2a4e-0000-4000-8000-000000000001";
-    for (region, account) in [("mypurecloud.ie", "765628985471"), ("use2.us-gov-pure.cloud", "325654371633")] {
+    for (region, account) in [("mypurecloud.ie", "765628985471"), ("use2.us-gov-pure.cloud", "325654371633")]
+    {
         let parameters = with(&[("GenesysRegion", region), ("GenesysOrganizationId", id)]);
         let trust = resolved(&role["Properties"]["AssumeRolePolicyDocument"]["Statement"], &parameters);
         let expected = json!([{
@@ -129,7 +136,7 @@ fn genesys_cloud_may_invoke_two_functions_if_it_knows_the_organisation() {
 
 /// The one statement of a policy that hangs on several roles, and those roles.
 fn shared(policy: &str) -> (Value, BTreeSet<String>) {
-    let policy = template::read()["Resources"][policy].take();
+    let policy = TEMPLATE["Resources"][policy].clone();
     let properties = &policy["Properties"];
     let [statement] = &properties["PolicyDocument"]["Statement"].as_array().expect("a list")[..] else {
         panic!("one statement: {properties}")
@@ -140,7 +147,8 @@ fn shared(policy: &str) -> (Value, BTreeSet<String>) {
 
 fn via(statement: &Value) -> BTreeSet<String> {
     let services = super::as_list(&statement["Condition"]["StringEquals"]["kms:ViaService"]);
-    let service = |it: &Value| it["Fn::Sub"].as_str().expect("a text").split('.').next().expect("a name").to_owned();
+    let service =
+        |it: &Value| it["Fn::Sub"].as_str().expect("a text").split('.').next().expect("a name").to_owned();
     services.iter().map(service).collect()
 }
 
@@ -184,7 +192,7 @@ fn all_statements(value: &Value, found: &mut Vec<Value>) {
 #[test]
 fn no_policy_is_open_to_everything() {
     let mut found = Vec::new();
-    all_statements(&template::read()["Resources"], &mut found);
+    all_statements(&TEMPLATE["Resources"], &mut found);
     assert!(found.len() > 40, "{found:?}");
 
     let mut without_resource = Vec::new();
@@ -203,12 +211,12 @@ fn no_policy_is_open_to_everything() {
     assert_eq!(without_resource, ["xray:PutTelemetryRecords", "xray:PutTraceSegments"]);
     let (_, roles) = shared("TracingPolicy");
     assert_eq!(roles, FUNCTIONS.map(|(_, name)| format!("{name}Role")).into());
-    assert_eq!(template::read()["Resources"]["TracingPolicy"]["Condition"], "TracesRequests");
+    assert_eq!(TEMPLATE["Resources"]["TracingPolicy"]["Condition"], "TracesRequests");
 }
 
 #[test]
 fn everything_a_role_names_is_of_this_template() {
-    let template = template::read();
+    let template = &*TEMPLATE;
     let roles = resources("AWS::IAM::Role");
     assert_eq!(roles.len(), FUNCTIONS.len() + 2, "{:?}", roles.keys());
     for statement in roles.keys().flat_map(|role| statements(role)) {

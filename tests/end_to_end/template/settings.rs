@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use harness::runtime_api::{Lambda, binary};
 use harness::secrets_manager::SecretsManager;
 use harness::world::World;
-use local::{Gateway, template};
+use local::Gateway;
 use serde_json::Value;
 use simulator::Surface;
 
-use super::{SECRET, as_text, defaults, functions, resolved, source, with};
+use super::{SECRET, TEMPLATE, as_text, defaults, functions, resolved, source, with};
 
 /// Settings that would hold a secret themselves, or let notices go anywhere: never in a template.
 const FOR_ONE_MACHINE: [&str; 5] = [
@@ -93,7 +93,7 @@ async fn with_the_templates_defaults_each_binary_starts() {
 
 /// Each parameter's own extremes, with the others at their defaults.
 fn extremes() -> Vec<BTreeMap<String, String>> {
-    let parameters = template::read()["Parameters"].take();
+    let parameters = TEMPLATE["Parameters"].clone();
     let mut all = vec![defaults()];
     for (name, parameter) in parameters.as_object().expect("parameters") {
         let allowed = parameter["AllowedValues"].as_array().into_iter().flatten();
