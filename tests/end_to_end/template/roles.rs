@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{FUNCTIONS, TEMPLATE, as_text, events, functions, resolved, resources, texts, with};
+use super::{
+    FUNCTIONS, TEMPLATE, as_list, as_text, defaults, events, functions, holds, resolved, resources, texts,
+    with,
+};
 
 const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/of-the-table";
 const SECRETS_KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/of-the-secrets";
@@ -26,7 +29,7 @@ fn unconditional(statement: Value) -> Value {
 
 /// What a statement is about: a resource's attribute, or what a parameter names.
 fn about(statement: &Value) -> BTreeSet<String> {
-    let resources = super::as_list(&statement["Resource"]);
+    let resources = as_list(&statement["Resource"]);
     let name = |resource: &Value| {
         let named = ["Fn::GetAtt", "Ref", "Fn::Sub"].iter().find_map(|form| resource[form].as_str());
         named.map_or_else(|| as_text(resource), str::to_owned)
@@ -134,19 +137,22 @@ fn genesys_cloud_may_invoke_two_functions_if_it_knows_the_organisation() {
     assert_eq!(about(invoke), two.into());
 }
 
-/// The one statement of a policy that hangs on several roles, and those roles.
-fn shared(policy: &str) -> (Value, BTreeSet<String>) {
-    let policy = TEMPLATE["Resources"][policy].clone();
-    let properties = &policy["Properties"];
-    let [statement] = &properties["PolicyDocument"]["Statement"].as_array().expect("a list")[..] else {
-        panic!("one statement: {properties}")
+/// The one statement of a policy that several roles attach, the condition of both, and those roles.
+fn shared(policy: &str) -> (Value, String, BTreeSet<String>) {
+    let resource = &TEMPLATE["Resources"][policy];
+    assert_eq!(resource["Type"], "AWS::IAM::ManagedPolicy", "{policy}");
+    let [statement] = &as_list(&resource["Properties"]["PolicyDocument"]["Statement"])[..] else {
+        panic!("one statement: {resource}")
     };
-    let roles = properties["Roles"].as_array().expect("roles").iter();
-    (statement.clone(), roles.map(|role| as_text(&role["Ref"])).collect())
+    let condition = as_text(&resource["Condition"]);
+    let attached = json!({"Fn::If": [condition, {"Ref": policy}, {"Ref": "AWS::NoValue"}]});
+    let attaches = |role: &Value| as_list(&role["Properties"]["ManagedPolicyArns"]).contains(&attached);
+    let roles = resources("AWS::IAM::Role").into_iter().filter(|(_, role)| attaches(role));
+    (statement.clone(), condition, roles.map(|(name, _)| name).collect())
 }
 
 fn via(statement: &Value) -> BTreeSet<String> {
-    let services = super::as_list(&statement["Condition"]["StringEquals"]["kms:ViaService"]);
+    let services = as_list(&statement["Condition"]["StringEquals"]["kms:ViaService"]);
     let service =
         |it: &Value| it["Fn::Sub"].as_str().expect("a text").split('.').next().expect("a name").to_owned();
     services.iter().map(service).collect()
@@ -157,14 +163,16 @@ fn a_key_of_ones_own_may_be_used_by_whom_the_table_queues_and_secrets_are_for() 
     let roles: BTreeSet<_> = FUNCTIONS.iter().map(|(_, name)| format!("{name}Role")).collect();
     let parameters = with(&[("KmsKeyArn", KEY), ("SecretsKmsKeyArn", SECRETS_KEY)]);
 
-    let (statement, of) = shared("KmsKeyPolicy");
+    let (statement, condition, of) = shared("KmsKeyPolicy");
+    assert!(holds(&condition, &parameters) && !holds(&condition, &defaults()));
     let mut with_scheduler = roles.clone();
     with_scheduler.insert("SchedulerRole".to_owned());
     assert_eq!((&of, via(&statement)), (&with_scheduler, ["dynamodb", "sqs"].map(str::to_owned).into()));
     assert_eq!(texts(&statement["Action"]), ["kms:Decrypt", "kms:GenerateDataKey"].map(str::to_owned).into());
     assert_eq!(resolved(&statement["Resource"], &parameters), Some(json!(KEY)));
 
-    let (statement, of) = shared("SecretsKmsKeyPolicy");
+    let (statement, condition, of) = shared("SecretsKmsKeyPolicy");
+    assert!(holds(&condition, &parameters) && !holds(&condition, &defaults()));
     let reads_secrets = |(binary, _): &&(&str, &str)| {
         let variables = functions()[*binary]["Environment"]["Variables"].clone();
         variables.as_object().expect("variables").keys().any(|name| name.ends_with("_SECRET_ID"))
@@ -209,9 +217,22 @@ fn no_policy_is_open_to_everything() {
     }
     // X-Ray has no resource that these could name.
     assert_eq!(without_resource, ["xray:PutTelemetryRecords", "xray:PutTraceSegments"]);
-    let (_, roles) = shared("TracingPolicy");
+    let (_, condition, roles) = shared("TracingPolicy");
     assert_eq!(roles, FUNCTIONS.map(|(_, name)| format!("{name}Role")).into());
-    assert_eq!(TEMPLATE["Resources"]["TracingPolicy"]["Condition"], "TracesRequests");
+    assert!(holds(&condition, &defaults()) && !holds(&condition, &with(&[("Tracing", "PassThrough")])));
+}
+
+#[test]
+fn a_role_attaches_the_shared_policies_and_no_others() {
+    let shared: BTreeSet<_> = resources("AWS::IAM::ManagedPolicy").into_keys().collect();
+    assert_eq!(shared, ["TracingPolicy", "KmsKeyPolicy", "SecretsKmsKeyPolicy"].map(str::to_owned).into());
+    assert!(resources("AWS::IAM::Policy").is_empty());
+    for (name, role) in resources("AWS::IAM::Role") {
+        for attached in role["Properties"]["ManagedPolicyArns"].as_array().into_iter().flatten() {
+            let policy = attached["Fn::If"][1]["Ref"].as_str().unwrap_or_default();
+            assert!(shared.contains(policy), "{name}: {attached}");
+        }
+    }
 }
 
 #[test]
