@@ -76,21 +76,23 @@ def name_an_action(case):
     """Three of four requests name an action that there is, unless the id is what is wrong with the request."""
     drawn = chance(case.path_parameters, case.body)
     if is_meant_to_be_valid(case) and drawn % 4:
-        case.path_parameters["dataActionId"] = sorted(ACTIONS)[drawn % len(ACTIONS)]
+        case.path_parameters = {"dataActionId": sorted(ACTIONS)[drawn % len(ACTIONS)]}
 
 
 def give_something_to_transfer(case):
-    """Three of four valid orders are about a call that there is, and half of these to somewhere that there is."""
+    """Three of four valid orders are about a call that there is, and as many to somewhere that there is. An order is
+    never changed itself: Schemathesis makes others from it."""
     order = case.body
     if not is_meant_to_be_valid(case) or not isinstance(order, dict):
         return
-    drawn = chance(order)
+    drawn = chance(order, case.headers)
+    there_is = {"queue": QUEUES, "user": USERS}.get(order["destination"]["type"])
     if drawn % 4:
-        order["conversationId"] = f"call-{drawn}"
         declare(f"conversations/call-{drawn}", {"agent": "alice"})
-    there_is = {"queue": QUEUES, "user": USERS}.get(order["destination"].get("type"))
-    if there_is and drawn % 8 > 2:
-        order["destination"]["id"] = there_is[drawn % 2]
+        order = {**order, "conversationId": f"call-{drawn}"}
+    if there_is and drawn % 16 > 3:
+        order = {**order, "destination": {**order["destination"], "id": there_is[drawn // 16 % 2]}}
+    case.body = order
 
 
 def is_meant_to_be_valid(case):
