@@ -7,6 +7,8 @@ use jsonschema::{Draft, Validator};
 use local::yaml;
 use serde_json::{Value, json};
 
+use super::source;
+
 /// What the type of every problem begins with.
 const URN: &str = "urn:patchbay:problem:";
 
@@ -26,8 +28,7 @@ pub(super) struct Told {
 
 impl Document {
     pub(super) fn read() -> Self {
-        let text = include_str!("../../../docs/openapi.yaml");
-        Self(yaml::read(text, |_, _| None).expect("the document is valid YAML"))
+        Self(yaml::read(&source("docs/openapi.yaml"), |_, _| None).expect("the document is valid YAML"))
     }
 
     /// What stands at a JSON pointer.
@@ -63,8 +64,8 @@ impl Document {
 
     fn problem(&self, schema: &Value) -> Option<(String, u64, bool)> {
         let narrowed = &self.resolve(schema)["allOf"][1]["properties"];
-        let slug = narrowed["type"]["const"].as_str()?.strip_prefix(URN)?;
-        let fixed = |member: &str| &narrowed[member]["const"];
+        let slug = narrowed["type"]["enum"][0].as_str()?.strip_prefix(URN)?;
+        let fixed = |member: &str| &narrowed[member]["enum"][0];
         Some((slug.to_owned(), fixed("status").as_u64()?, fixed("retryable").as_bool()?))
     }
 
