@@ -269,11 +269,14 @@ async fn transfers_that_are_refused(judge: &mut Judge, surface: Surface) {
     let mut beyond_the_surface = blind("external", "+4930123456");
     beyond_the_surface["preserveCallerId"] = json!(true);
     beyond_the_surface["participantId"] = json!("p");
+    let mut no_key = of("c");
+    no_key["idempotencyKey"] = json!("two words");
     let mut too_large = of("c");
     too_large["padding"] = json!("x".repeat(400));
     for (status, slug, order) in [
         (400, "invalid-request", json!({})),
         (400, "invalid-request", of("")),
+        (400, "invalid-request", no_key),
         (404, "conversation-not-found", of("nobody")),
         (404, "destination-not-found", blind("queue", "nowhere")),
         (409, "conversation-conflict", of("gone")),
