@@ -3,6 +3,7 @@
 mod binaries;
 mod command_line;
 mod data_actions;
+mod openapi;
 mod relay;
 mod retention;
 mod template;
