@@ -8,12 +8,11 @@ region of the AWS CLI, and repeated with the same key and body for as long as a 
 so, and Retry-After says when. Needs botocore, and execute-api:Invoke on the route.
 """
 
+import json
 import sys
 import time
 import urllib.error
 import urllib.request
-
-import json
 
 import botocore.session
 from botocore.auth import SigV4Auth
@@ -57,7 +56,7 @@ def patience_for(status, headers, text):
         if problem["retryable"]:
             return int(headers.get("Retry-After", "5"))
         raise Refused(problem)
-    if "Idempotency-Key" not in headers and "transferId" not in text and (status == 429 or status >= 500):
+    if "Idempotency-Key" not in headers and (status == 429 or status >= 500):
         # API Gateway's own: it is throttled, or the function did not answer in time.
         return 5
     return None
