@@ -1,6 +1,7 @@
 //! The data actions for Genesys Cloud: their request templates rendered and sent, their response templates rendered and
 //! held against their contracts.
 
+use harness::runtime_api::Invocation;
 use harness::world::World;
 use serde_json::{Map, Value, json};
 use simulator::{Behaviour, Fault, Operation};
@@ -110,14 +111,19 @@ async fn a_lambda_data_action_that_a_flow_repeats_closes_one_ticket() {
     let lambda = function(&world, "data-actions").await;
     let definition = definition("aws-lambda/Close-ticket");
     let request = request(&definition, &closing());
+    let context = r#"{"ININ-Correlation-Id":"of-the-flow"}"#;
 
-    let first = outcome(&definition, &lambda.invoke(request.clone()).await.json());
+    let first = lambda.invoke_with(Invocation::new(request.clone()).client_context(context)).await;
+    let first = outcome(&definition, &first.json());
     let again = outcome(&definition, &lambda.invoke(request).await.json());
 
     let key = format!("{CONVERSATION}/close");
     assert_eq!(first, json!({"status": 200, "replayed": false, "idempotencyKey": key}));
     assert_eq!(again, json!({"status": 200, "replayed": true, "idempotencyKey": key}));
     ticket_was_closed_once(&world);
+    let trails = world.trails();
+    assert_eq!(trails.len(), 1);
+    assert_eq!(world.trail(&trails[0])[0]["correlationId"], "of-the-flow");
 }
 
 #[tokio::test]

@@ -275,8 +275,11 @@ async fn a_call_is_handed_over_with_one_ticket_and_one_transfer_however_often_th
         assert_eq!(ended.output["answer"]["body"], json!({"ticket": 4711}));
         assert_eq!(ended.output["transfer"]["status"], "completed");
     }
-    assert_eq!(first.output["transfer"], again.output["transfer"]);
-    assert_eq!(again.output["answer"]["replayed"], true);
+    assert_eq!(first.output["transfer"]["transferId"], again.output["transfer"]["transferId"]);
+    assert_eq!(
+        (&again.output["answer"]["replayed"], &again.output["transfer"]["replayed"]),
+        (&json!(true), &json!(true))
+    );
     let effects = world.genesys.effects("open-ticket");
     assert_eq!(effects.len(), 1);
     assert_eq!(effects[0].input, json!({"conversationId": CONVERSATION, "subject": "A \"late\" parcel\n"}));
@@ -375,18 +378,19 @@ async fn a_store_that_is_away_for_good_fails_the_execution_by_its_name() {
 }
 
 #[tokio::test]
-async fn a_transfer_whose_answer_gets_lost_is_found_by_the_retry_and_not_sent_again() {
+async fn a_transfer_that_shows_only_later_is_found_by_a_retry_or_a_redrive_and_not_sent_again() {
     let (world, mut machine) = stage().await;
     machine.limit = Duration::from_secs(3);
     world.genesys.fault(Operation::Transfer, Fault::drop_then_effect(12));
 
-    let ended = machine.play("case").await;
+    let mut ended = machine.play("case").await;
+    assert_eq!(ended.errors()[0], "OutcomeUnknown", "{ended:?}");
+    while ended.error.is_some() {
+        assert_eq!((ended.state.as_str(), ended.errors()), ("FindOut", vec!["OutcomeUnknown"; 4]));
+        ended = machine.play("case").await;
+    }
 
-    assert_eq!((ended.state.as_str(), &ended.error), ("HandedOver", &None), "{ended:?}");
-    assert!(
-        !ended.errors().is_empty() && ended.errors().iter().all(|it| *it == "OutcomeUnknown"),
-        "{ended:?}"
-    );
+    assert_eq!(ended.state, "HandedOver");
     assert_eq!((world.genesys.transfer_count(), world.genesys.request_count(Operation::Transfer)), (1, 1));
 }
 
