@@ -1,5 +1,5 @@
-//! As much of JSONata as the state machine is written in: texts, numbers, paths, `&`, `<`, objects, lists, `$merge` and
-//! `$string`. What goes beyond that fails the test that meets it.
+//! As much of JSONata as the state machine is written in: texts, numbers, paths, `&`, `<`, objects, lists, `$merge`,
+//! `$string`, and Step Functions' own `$parse`. What goes beyond that fails the test that meets it.
 
 use serde_json::{Map, Value, json};
 
@@ -68,8 +68,14 @@ impl<'a> Reader<'a> {
             assert!(self.takes(")"), "{:?}", self.rest);
             return json!(as_text(&value));
         }
+        if self.takes("$parse(") {
+            let text = self.expression();
+            assert!(self.takes(")."), "{:?}", self.rest);
+            let value = serde_json::from_str(text.as_str().expect("a text")).expect("JSON");
+            return self.path(&value);
+        }
         if self.takes("$states.") {
-            return self.path();
+            return self.path(self.states);
         }
         if self.takes("[") {
             return self.list("]", Self::expression).into();
@@ -98,7 +104,7 @@ impl<'a> Reader<'a> {
     }
 
     /// AWS fails an execution whose expression comes to nothing, and so is a path here that leads nowhere.
-    fn path(&mut self) -> Value {
+    fn path(&mut self, from: &Value) -> Value {
         let is_part = |letter: char| letter.is_ascii_alphanumeric() || letter == '.' || letter == '_';
         let path = self.split_at(|letter| !is_part(letter));
         let pointer = format!("/{}", path.replace('.', "/"));
@@ -139,10 +145,12 @@ fn as_text(value: &Value) -> String {
 
 #[test]
 fn expressions_are_what_jsonata_makes_of_them() {
-    let states = json!({"input": {"a": 1, "t": "x y"}, "context": {"State": {"Name": "S"}}});
+    let states =
+        json!({"input": {"a": 1, "t": "x y", "j": "{\"m\":\"it\"}"}, "context": {"State": {"Name": "S"}}});
     for (expression, value) in [
         ("$states.input.a < 300", json!(true)),
         ("$states.context.State.Name & '/ ' & $states.input.t & $states.input.a", json!("S/ x y1")),
+        ("$parse($states.input.j).m", json!("it")),
         ("$merge([$states.input, {'a': 'it', 'b': $string(2)}])", json!({"a": "it", "t": "x y", "b": "2"})),
     ] {
         assert_eq!(evaluate(expression, &states), value, "{expression}");

@@ -249,7 +249,9 @@ impl Machine {
                 }
             }
             let Some(catcher) = elements(&state["Catch"]).iter().find(handles) else { return Err(error) };
-            states["errorOutput"] = json!({"Error": error, "Cause": answer.error_message()});
+            // The cause is the whole failure, as text.
+            let cause = json!({"errorType": error, "errorMessage": answer.error_message(), "stackTrace": []});
+            states["errorOutput"] = json!({"Error": error, "Cause": cause.to_string()});
             return Ok((catcher["Next"].clone(), filled_in(&catcher["Output"], &states)));
         }
     }
@@ -330,7 +332,10 @@ async fn a_ticket_of_which_nobody_knows_is_not_opened_again() {
     for _ in 0..2 {
         let ended = machine.play("case").await;
         assert_eq!((ended.state.as_str(), ended.error.as_deref()), ("FindOut", Some("OutcomeUnknown")));
-        assert!(text(&ended.output).starts_with("Whether OpenTicket happened is not known. "), "{ended:?}");
+        assert!(
+            text(&ended.output).starts_with("Whether OpenTicket happened is not known. The "),
+            "{ended:?}"
+        );
         assert_eq!((ended.sent.len(), ended.errors()), (1, vec!["OutcomeUnknown"]));
     }
     assert_eq!((world.genesys.effects("open-ticket").len(), world.genesys.transfer_count()), (1, 0));
