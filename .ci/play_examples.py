@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 import zipfile
 from pathlib import Path
@@ -132,8 +133,11 @@ class Aws:
             if "DefinitionUri" in properties:
                 definition = EXAMPLES / folder / properties.pop("DefinitionUri")
                 properties["Definition"] = json.loads(definition.read_text(encoding="utf-8"))
-        given = {"DataActionsFunctionArn": self.functions["data-actions"], "TransfersFunctionArn": self.functions["transfers"]}
-        given = {name: value for name, value in given.items() if name in template["Parameters"]} | parameters
+        functions = {
+            "DataActionsFunctionArn": self.functions["data-actions"],
+            "TransfersFunctionArn": self.functions["transfers"],
+        }
+        given = {name: arn for name, arn in functions.items() if name in template["Parameters"]} | parameters
         cloudformation = self.client("cloudformation")
         name = folder.replace("/", "-")
         cloudformation.create_stack(
@@ -235,6 +239,33 @@ def fifo(aws, genesys, url):
     expect("tickets opened", len(genesys.effects("open-ticket")) - before, 2)
 
 
+def web_services(aws, genesys, url):
+    """The door with tokens: the flow's way from the client's secret to the function."""
+    outputs = aws.deploy("genesys/web-services", DomainPrefix="patchbay")
+    aws.deploy("genesys/aws-lambda", GenesysOrganizationId="4d7a3f0e-2b61-4a57-9c1d-0f6b8e2a9d10")
+    names = {"UserPoolId": outputs["UserPoolId"], "ClientId": outputs["ClientId"]}
+    client = aws.client("cognito-idp").describe_user_pool_client(**names)["UserPoolClient"]
+    basic = base64.b64encode(f"{client['ClientId']}:{client['ClientSecret']}".encode()).decode()
+    form = {"Content-Type": "application/x-www-form-urlencoded", "Authorization": f"Basic {basic}"}
+    token = json.loads(http(f"{url}/oauth2/token", b"grant_type=client_credentials", headers=form))["access_token"]
+    # The emulator knows its APIs by their host.
+    host = outputs["ApiUrl"].partition("://")[2]
+
+    def status(authorization):
+        headers = {"Host": host, "Content-Type": "application/json", "Idempotency-Key": "call/close"} | authorization
+        try:
+            http(f"{url}/data-actions/close-ticket/invocations", {"ticketId": "t-1"}, headers=headers)
+        except urllib.error.HTTPError as refusal:
+            return refusal.code
+        return 200
+
+    before = len(genesys.effects("close-ticket"))
+    expect("a request without a token", status({}), 401)
+    expect("one with another's token", status({"Authorization": f"Bearer {token[:-4]}AAAA"}), 401)
+    expect("one with a token, twice", [status({"Authorization": f"Bearer {token}"}) for _ in range(2)], [200, 200])
+    expect("tickets closed by them", len(genesys.effects("close-ticket")) - before, 1)
+
+
 def http_client(gateway, genesys):
     def call(key):
         command = [sys.executable, EXAMPLES / "http-client/call.py", f"{gateway}/data-actions/echo/invocations", key, '{"n":1}']
@@ -289,6 +320,7 @@ def main():
         step_functions(aws, genesys)
         event_bridge(aws, genesys)
         fifo(aws, genesys, url)
+        web_services(aws, genesys, url)
         http_client(stack["gateway"], genesys)
         open_messaging(stack["gateway"])
         expect("calls that are not in the API", genesys.world()["anomalies"], [])
