@@ -15,6 +15,7 @@ from pathlib import Path
 # The translator asks boto3 which partition it writes ARNs for. No request is made.
 os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
 
+import jsonata  # noqa: E402
 import jsonschema  # noqa: E402
 from samtranslator.model.exceptions import InvalidDocumentException  # noqa: E402
 from samtranslator.translator.transform import transform  # noqa: E402
@@ -117,7 +118,12 @@ def state_machine(path):
     with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as file:
         file.write(text)
         file.flush()
-        yield from program("statelint", "--eval-jsonata", file.name)
+        yield from program("statelint", file.name)
+    for expression in re.findall(r"\{%(.*?)%\}", text):
+        try:
+            jsonata.Jsonata(expression)
+        except jsonata.JException as error:
+            yield f"{expression.strip()}: {error}"
 
 
 def data_action(path):

@@ -39,6 +39,12 @@ async fn what_bears_the_id_of_a_message_counts_as_that_message() {
 }
 
 #[test]
+fn the_readme_names_the_secret_of_the_stack_on_one_machine() {
+    let readme = file("examples/open-messaging/README.md");
+    assert!(readme.contains(&format!("`{}`", local::WEBHOOK_SECRET)));
+}
+
+#[test]
 fn the_integration_points_at_the_route_of_the_webhook_intake() {
     let integration = json_file("examples/open-messaging/integration.json");
     let route =
