@@ -297,10 +297,11 @@ def main():
     port = free_port()
     emulator = {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "IOT_MTLS_ENABLED": "0", "SFTP_ENABLED": "0"}
     with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch,
         tempfile.TemporaryFile("w+") as banner,
         tempfile.TemporaryFile("w+") as log,
         process([BINARIES / "patchbay", "serve", "--port", "0"], banner),
-        process([Path(sys.executable).parent / "ministack"], log, **emulator),
+        process([Path(sys.executable).parent / "ministack"], log, **emulator, TMPDIR=scratch, STATE_DIR=scratch),
     ):
 
         def addresses():

@@ -108,10 +108,7 @@ impl<'a> Reader<'a> {
         let is_part = |letter: char| letter.is_ascii_alphanumeric() || letter == '.' || letter == '_';
         let path = self.split_at(|letter| !is_part(letter));
         let pointer = format!("/{}", path.replace('.', "/"));
-        self.states
-            .pointer(&pointer)
-            .unwrap_or_else(|| panic!("$states.{path} is nothing: {}", self.states))
-            .clone()
+        from.pointer(&pointer).unwrap_or_else(|| panic!("{path} is nothing: {from}")).clone()
     }
 
     fn number(&mut self) -> Value {
