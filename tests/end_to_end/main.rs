@@ -4,6 +4,7 @@ mod binaries;
 mod command_line;
 mod data_actions;
 mod openapi;
+mod examples;
 mod relay;
 mod retention;
 mod template;
