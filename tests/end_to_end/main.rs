@@ -3,6 +3,7 @@
 mod binaries;
 mod command_line;
 mod data_actions;
+mod documents;
 mod relay;
 mod retention;
 mod template;
