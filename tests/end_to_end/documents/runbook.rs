@@ -20,7 +20,7 @@ async fn world() -> World {
 
 /// A section of the runbook, by its heading.
 fn section(heading: &str) -> String {
-    let runbook = source("docs/operate.md");
+    let runbook = source("docs/tasks.md");
     let section = runbook.split("\n## ").find(|section| section.starts_with(&format!("{heading}\n")));
     section.unwrap_or_else(|| panic!("no section {heading}")).to_owned()
 }
