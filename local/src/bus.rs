@@ -47,6 +47,8 @@ pub struct Published {
     pub detail: String,
     /// `Time`, in Unix seconds.
     pub time: Option<f64>,
+    /// `TraceHeader`.
+    pub trace_header: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -174,6 +176,7 @@ impl Book {
             detail_type,
             detail: text("Detail"),
             time: entry["Time"].as_f64(),
+            trace_header: entry["TraceHeader"].as_str().map(str::to_owned),
         });
         json!({"EventId": format!("event-{}", self.published.len())})
     }

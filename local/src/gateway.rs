@@ -54,8 +54,7 @@ impl Gateway {
             .merge(transfers::router(transfers))
             .merge(retention::router(Arc::clone(&retention)));
         let runs = Runs::default();
-        let routes =
-            lambda::with_fallbacks(routes).layer(middleware::from_fn_with_state(runs.clone(), Runs::run));
+        let routes = lambda::completed(routes).layer(middleware::from_fn_with_state(runs.clone(), Runs::run));
         let listener = listen(port).await?;
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel::<()>();

@@ -55,6 +55,9 @@ enum RetentionCommand {
     /// Carries on what was begun and not ended, as the schedule does every few minutes
     #[command(after_help = EXIT_CODES)]
     Resume {
+        /// Not needed and not read: what was begun is on record
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
         #[command(flatten)]
         call: CallArgs,
     },
@@ -144,7 +147,7 @@ async fn main() -> ExitCode {
             let (verb, call) = match command {
                 RetentionCommand::Plan { order, call } => (Verb::Plan(order.file), call),
                 RetentionCommand::Run { order, call } => (Verb::Run(order.file), call),
-                RetentionCommand::Resume { call } => (Verb::Resume, call),
+                RetentionCommand::Resume { file: _, call } => (Verb::Resume, call),
             };
             let form = call.form();
             told(retention::run(verb, &call.target(), form).await)

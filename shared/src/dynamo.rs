@@ -29,6 +29,7 @@ use aws_sdk_dynamodb::types::{
 use tokio::time::Instant;
 
 use crate::random;
+use crate::telemetry::{Metric, count};
 
 /// An item: attribute values by name.
 pub type Item = HashMap<String, AttributeValue>;
@@ -36,6 +37,10 @@ pub type Item = HashMap<String, AttributeValue>;
 /// The most bytes of a body that one item holds. DynamoDB allows an item 400 KB; the rest is for the other
 /// attributes.
 pub const PART_BYTES: usize = 350_000;
+
+/// How DynamoDB names its throttling.
+const THROTTLED: [&str; 3] =
+    ["ThrottlingException", "ProvisionedThroughputExceededException", "RequestLimitExceeded"];
 
 /// The table named by `TABLE_NAME`.
 #[derive(Clone, Debug)]
@@ -452,6 +457,13 @@ pub(crate) async fn pause(attempt: u32, until: Instant, operation: &'static str)
     Ok(())
 }
 
-fn unavailable(operation: &'static str, source: impl std::error::Error + Send + Sync + 'static) -> Error {
+fn unavailable(
+    operation: &'static str,
+    source: impl ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+) -> Error {
+    // Counted apart: more capacity ends this, and waiting ends an outage.
+    if source.code().is_some_and(|code| THROTTLED.contains(&code)) {
+        count(Metric::StoreThrottled);
+    }
     Error::Unavailable { operation, source: Box::new(source) }
 }

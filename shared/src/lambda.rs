@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 pub use deadline::{Deadline, Lease};
 pub use event::{Event, Invocation};
-pub use http::{HttpEvent, answer, read_body, with_fallbacks};
+pub use http::{HttpEvent, answer, completed, read_body};
 pub use runtime::{Failure, MAX_RESPONSE_BYTES};
 pub use sqs::{Batch, Message, Settled};
 

@@ -9,6 +9,7 @@ pub mod secret;
 pub mod clock;
 pub mod random;
 pub mod telemetry;
+pub mod trace;
 
 pub mod lambda;
 pub mod problem;

@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::due;
 use crate::dynamo::{Item, Table, TransactWriteItem, number, string};
 use crate::random;
+use crate::trace::{self, TRACEPARENT, Trace};
 
 /// The version of the layout of a notice.
 pub const VERSION: u32 = 1;
@@ -32,15 +33,24 @@ pub struct Notice {
 }
 
 impl Notice {
-    /// A new notice to `subscriber`.
+    /// A new notice to `subscriber`. The trace that it is made in becomes one of its headers.
     #[must_use]
     pub fn new(subscriber: &str, headers: &[(&str, &str)], body: &Value) -> Self {
+        let own = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let trace = trace::current().map(|trace| (TRACEPARENT.to_owned(), trace.to_string()));
         Self {
             id: format!("msg_{}", random::token()),
             subscriber: subscriber.to_owned(),
-            headers: headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            headers: own.chain(trace).collect(),
             body: body.to_string(),
         }
+    }
+
+    /// The trace of what it tells of.
+    #[must_use]
+    pub fn trace(&self) -> Option<Trace> {
+        let header = self.headers.iter().find(|(name, _)| name == TRACEPARENT);
+        header.and_then(|(_, value)| Trace::from_w3c(value))
     }
 
     /// The write that puts it into the outbox, due at once.

@@ -113,6 +113,8 @@ pub enum Metric {
     UpstreamRateLimited,
     /// The store refused, throttled or was out of reach.
     StoreUnavailable,
+    /// The store was asked for more than it gives, and went on refusing until we gave up.
+    StoreThrottled,
     /// A subscriber took a notice.
     NoticesDelivered,
     /// An attempt to deliver a notice failed.
@@ -187,6 +189,12 @@ pub fn retention_run(average_latency_ms: f64, conflicts_percent: f64, success_pe
 /// Records how long it took until a subscriber had a notice, from its cause on.
 pub fn notice_latency(latency: Duration) {
     emit("NoticeLatency", latency.as_secs_f64() * 1000.0, "Milliseconds");
+}
+
+/// Records what a sweep of the list found due: how many notices, and since when the item that has been due for longest is.
+pub fn found_due(notices: u32, longest: Duration) {
+    emit("NoticesPending", f64::from(notices), "Count");
+    emit("OldestDueAge", longest.as_secs_f64(), "Seconds");
 }
 
 /// An error and everything beneath it, in one line: errors are logged once, where they are handled.

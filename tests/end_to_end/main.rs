@@ -7,5 +7,6 @@ mod documents;
 mod relay;
 mod retention;
 mod template;
+mod trace;
 mod transfers;
 mod webhook_intake;

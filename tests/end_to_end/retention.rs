@@ -6,6 +6,7 @@ mod look;
 mod overlaps;
 mod drift;
 mod jobs;
+mod patience;
 mod runs;
 mod surfaces;
 mod report;

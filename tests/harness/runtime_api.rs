@@ -180,10 +180,11 @@ pub struct Invocation {
     request_id: Option<String>,
     deadline: Deadline,
     client_context: Option<String>,
+    trace: Option<String>,
 }
 
 impl Invocation {
-    /// An invocation with 30 s to go, an id of its own and no client context.
+    /// An invocation with 30 s to go, an id of its own, a trace that is not sampled, and no client context.
     #[must_use]
     pub fn new(payload: impl Into<Vec<u8>>) -> Self {
         Self {
@@ -191,6 +192,7 @@ impl Invocation {
             request_id: None,
             deadline: Deadline::In(Duration::from_secs(30)),
             client_context: None,
+            trace: Some(NOT_SAMPLED.to_owned()),
         }
     }
 
@@ -211,6 +213,18 @@ impl Invocation {
     pub fn client_context(self, raw: impl Into<String>) -> Self {
         Self { client_context: Some(raw.into()), ..self }
     }
+
+    /// Sets the trace header, as it is.
+    #[must_use]
+    pub fn trace(self, raw: impl Into<String>) -> Self {
+        Self { trace: Some(raw.into()), ..self }
+    }
+
+    /// Leaves the trace header out.
+    #[must_use]
+    pub fn without_trace(self) -> Self {
+        Self { trace: None, ..self }
+    }
 }
 
 impl From<&Value> for Invocation {
@@ -229,6 +243,9 @@ pub enum Deadline {
     /// The header is left out.
     Missing,
 }
+
+/// What Lambda says in `Lambda-Runtime-Trace-Id` of a function that is not traced.
+const NOT_SAMPLED: &str = "Root=1-67891233-abcdef012345678912345678;Parent=53995c3f42cd8ad8;Sampled=0";
 
 /// How long anything here may take before the test has failed.
 const PATIENCE: Duration = Duration::from_mins(1);

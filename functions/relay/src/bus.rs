@@ -11,6 +11,7 @@ use aws_sdk_eventbridge::primitives::DateTime;
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
 use jiff::Timestamp;
 use shared::telemetry::chain;
+use shared::trace::Trace;
 use tokio::time::{Instant, timeout_at};
 
 /// How long a request may take, with all its tries.
@@ -44,6 +45,8 @@ pub(crate) struct Entry {
     pub(crate) kind: String,
     /// When it happened, if it says so.
     pub(crate) time: Option<Timestamp>,
+    /// The trace of the delivery that brought it.
+    pub(crate) trace: Option<Trace>,
 }
 
 /// What became of an event.
@@ -134,6 +137,7 @@ impl Bus {
             .detail_type(detail_type(&entry.kind))
             .detail(&entry.detail)
             .set_time(entry.time.map(|time| DateTime::from_millis(time.as_millisecond())))
+            .set_trace_header(entry.trace.map(|trace| trace.x_ray()))
             .build()
     }
 }
@@ -197,7 +201,7 @@ mod tests {
     use super::*;
 
     fn entry(bytes: usize) -> Entry {
-        Entry { id: "e".to_owned(), detail: "x".repeat(bytes), kind: "t".to_owned(), time: None }
+        Entry { id: "e".to_owned(), detail: "x".repeat(bytes), kind: "t".to_owned(), time: None, trace: None }
     }
 
     #[test]

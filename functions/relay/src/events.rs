@@ -11,6 +11,7 @@ use shared::dynamo::{number, string};
 use shared::events::{self, read_body};
 use shared::lambda::Deadline;
 use shared::telemetry::{Metric, count};
+use shared::trace::{self, TRACEPARENT, Trace};
 use tokio::time::Instant;
 
 use crate::attempt::{Attempt, Changes, Due, after, because};
@@ -129,7 +130,9 @@ async fn publish_together(
         .iter()
         .zip(entries)
         .zip(puts)
-        .map(|(((_, attempt), entry), put)| settle(app, &entry.id, attempt, put, deadline))
+        .map(|(((_, attempt), entry), put)| {
+            trace::within(entry.trace, settle(app, &entry.id, attempt, put, deadline))
+        })
         .collect();
     let outcomes = join_all(recording).await;
     attempts.iter().map(|(place, _)| *place).zip(outcomes).collect()
@@ -217,6 +220,7 @@ fn entry(due: &Due, body: &[u8]) -> Option<Entry> {
         id: id.to_owned(),
         kind: due.text("type")?.to_owned(),
         time: due.text("event_time").and_then(|time| time.parse().ok()),
+        trace: due.text(TRACEPARENT).and_then(Trace::from_w3c),
     })
 }
 

@@ -7,6 +7,7 @@ use shared::lambda::Deadline;
 use shared::outbox::Notice;
 use shared::random;
 use shared::telemetry::{self, Metric, count, millis};
+use shared::trace;
 use shared::webhook::outbound::{Delivery, LONGEST_ATTEMPT, Sent, shown};
 use tokio::time::Instant;
 
@@ -30,6 +31,16 @@ pub(crate) async fn deliver(app: &App, subscribers: &Subscribers, due: &Due, dea
         stream::unreadable(&due.pk);
         return Outcome::Unreadable;
     };
+    trace::within(notice.trace(), deliver_read(app, subscribers, due, &notice, deadline)).await
+}
+
+async fn deliver_read(
+    app: &App,
+    subscribers: &Subscribers,
+    due: &Due,
+    notice: &Notice,
+    deadline: Deadline,
+) -> Outcome {
     let subscriber = subscribers.of(&notice.subscriber);
     let Some(_turn) = subscriber.turn().await else { return Outcome::LeftOver };
     // Asked before the breaker is, because who is elected to probe must not find that there is no time.
@@ -37,7 +48,7 @@ pub(crate) async fn deliver(app: &App, subscribers: &Subscribers, due: &Due, dea
         return Outcome::LeftOver;
     }
     let admission = match subscriber.admit(app, deadline).await {
-        Ok(Admission::LeaveAlone { until }) => return defer(app, due, &notice, until, deadline).await,
+        Ok(Admission::LeaveAlone { until }) => return defer(app, due, notice, until, deadline).await,
         Ok(admission) => admission,
         Err(error) => {
             store_failed(&error);
@@ -71,7 +82,7 @@ pub(crate) async fn deliver(app: &App, subscribers: &Subscribers, due: &Due, dea
     let decision = Decision::on(app, due, &attempt, &sent);
     let is_recorded = attempt.record(app, &decision.changes, deadline.answer_by()).await;
     subscriber.heard(app, admission, verdict(&sent), deadline).await;
-    decision.report(&notice, &attempt, took, is_recorded);
+    decision.report(notice, &attempt, took, is_recorded);
     decision.outcome
 }
 

@@ -7,7 +7,7 @@ use futures_util::future::{join_all, join3};
 use shared::dynamo::{self, Item};
 use shared::idempotency;
 use shared::lambda::Deadline;
-use shared::{due, events as event_layout, outbox};
+use shared::{due, events as event_layout, outbox, telemetry};
 
 use crate::attempt::{Due, Seen};
 use crate::breaker::Subscribers;
@@ -34,7 +34,7 @@ const A_ROUND: Duration = Duration::from_secs(6);
 pub(crate) async fn sweep(app: &App, deadline: Deadline) -> Tally {
     let now = app.clock.now().as_millisecond();
     let subscribers = Subscribers::new(AT_ONCE);
-    let mut tally = Tally::default();
+    let (mut tally, mut backlog) = (Tally::default(), Backlog::default());
     let mut shards: Vec<(String, Option<Item>)> = due::shards().map(|shard| (shard, None)).collect();
     while !shards.is_empty() {
         if !deadline.has_time_for(A_ROUND) {
@@ -47,6 +47,7 @@ pub(crate) async fn sweep(app: &App, deadline: Deadline) -> Tally {
             .collect();
         let pages = join_all(reading).await;
         let mut keys = Vec::new();
+        backlog.is_known = pages.iter().all(Result::is_ok);
         for ((shard, _), page) in std::mem::take(&mut shards).into_iter().zip(pages) {
             match page {
                 Ok(page) => {
@@ -59,9 +60,41 @@ pub(crate) async fn sweep(app: &App, deadline: Deadline) -> Tally {
                 }
             }
         }
+        backlog.count(&keys);
         deal_with(app, &subscribers, &keys, deadline, &mut tally).await;
     }
+    backlog.report(now);
     tally
+}
+
+/// What was found due, as far as the pages tell.
+#[derive(Debug, Default)]
+struct Backlog {
+    notices: u32,
+    /// Since when the first of all has been due, in Unix milliseconds.
+    since: Option<i64>,
+    is_known: bool,
+}
+
+impl Backlog {
+    fn count(&mut self, keys: &[Item]) {
+        for key in keys {
+            let is_notice =
+                key.get("sk").and_then(|sk| sk.as_s().ok()).is_some_and(|sk| sk == outbox::SORT_KEY);
+            self.notices += u32::from(is_notice);
+            let due_at = key.get("due_at").and_then(|due_at| due_at.as_n().ok()?.parse().ok());
+            self.since = self.since.into_iter().chain(due_at).min();
+        }
+    }
+
+    /// Nothing is told of a list that could not be read: it is not known to be empty.
+    fn report(&self, now: i64) {
+        if self.is_known {
+            let age = now.saturating_sub(self.since.unwrap_or(now));
+            let longest = Duration::from_millis(u64::try_from(age).unwrap_or_default());
+            telemetry::found_due(self.notices, longest);
+        }
+    }
 }
 
 /// Deals the items with these keys out to who sees to their kind.

@@ -62,7 +62,13 @@ pub(crate) async fn once(
         Ok(Claimed::Lost(Lost::Unknown(_))) => return Err(in_progress(Duration::ZERO)),
         Err(error) => return Err(claims_failed(&error)),
     };
-    let report = crate::deploy(app, deployment, id.as_str(), invocation, deadline).await;
+    let report = match crate::deploy(app, deployment, id.as_str(), invocation, deadline).await {
+        // A schedule does not order again what met another run: it is left to the next resume.
+        Err(problem) if problem.kind() == Kind::InProgress => {
+            crate::leave_to_resume(app, deployment, id.as_str(), deadline).await
+        }
+        report => report,
+    };
     let report = report.map(|report| named(report, id.as_str()));
     let finished = report.as_ref().ok().map(|report| {
         let content_type = Some("application/json".to_owned());

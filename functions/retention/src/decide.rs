@@ -49,6 +49,19 @@ pub(crate) struct Write {
     pub(crate) is_resolution: bool,
     /// The policies of this name that were there before.
     pub(crate) before: Vec<PolicyId>,
+    /// Whose period is raised by it, if it is not our policy's.
+    pub(crate) raised: Option<Raised>,
+}
+
+/// A policy of another name that is kept for longer, so that ours can be merged into it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Raised {
+    pub(crate) name: String,
+    pub(crate) policy_id: Option<PolicyId>,
+    /// For how many days it kept its objects; the shortest, where media differ.
+    pub(crate) from: Option<u64>,
+    pub(crate) to: u64,
 }
 
 /// What a change amounts to.
@@ -86,7 +99,7 @@ pub(crate) struct Case<'a> {
     /// What was deployed before.
     pub(crate) mark: Option<&'a Mark>,
     /// What is remembered of all other policies.
-    pub(crate) others: &'a [Mark],
+    pub(crate) others: &'a [&'a Mark],
     /// For how many days the organisation keeps anything at most.
     pub(crate) cap: Option<u64>,
 }
@@ -109,7 +122,13 @@ impl Case<'_> {
         let asked = self.body(self.written.policy.days);
         let Some(own) = self.own(mark, there) else { return self.place(None, there) };
         if own.is_as_asked(self.surface, &asked) {
-            return Decision::Unchanged(self.ours(own, asked));
+            // What was asked for before may look the same, because the surface does not show where they differ.
+            let is_changed_unseen =
+                |before: &Value| *before != asked && own.is_as_asked(self.surface, before);
+            return match mark.and_then(|mark| mark.body.as_ref()) {
+                Some(before) if is_changed_unseen(before) => self.place(Some(own), there),
+                _ => Decision::Unchanged(self.ours(own, asked)),
+            };
         }
         let raised = self.raised_for_another(own);
         // What is written otherwise now, or for longer, is not what it was raised from.
@@ -150,7 +169,8 @@ impl Case<'_> {
         // It may be ours as well, and written otherwise now.
         let is_as_we_left_it = || {
             let is_its = |its: &&Mark| its.policy_id == mark.policy_id;
-            let mut bodies = self.others.iter().filter(is_its).filter_map(|its| its.body.as_ref());
+            let others = self.others.iter().copied();
+            let mut bodies = others.filter(is_its).filter_map(|its| its.body.as_ref());
             bodies.any(|body| other.is_as_asked(self.surface, body))
         };
         match (is_as_left, &mark.body, self.rules.on_drift) {
@@ -168,7 +188,8 @@ impl Case<'_> {
     fn raised_for_another(&self, own: &Found) -> Option<&Value> {
         let is_into =
             |mark: &&Mark| mark.whose == Whose::Another && own.id.is_some() && mark.policy_id == own.id;
-        let mut bodies = self.others.iter().filter(is_into).filter_map(|mark| mark.body.as_ref());
+        let others = self.others.iter().copied();
+        let mut bodies = others.filter(is_into).filter_map(|mark| mark.body.as_ref());
         bodies.find(|body| own.is_as_asked(self.surface, body))
     }
 
@@ -180,14 +201,16 @@ impl Case<'_> {
 
     /// What is to be done about an overlap that the surface told of, once.
     pub(crate) fn resolve(&self, there: &[Found]) -> Decision {
-        // Our own, where there is one that can be changed, stands in nobody's way.
-        let own = self.own(self.own_mark().as_deref(), there).filter(|_| self.surface == Surface::Platform);
+        let can_be_changed = self.surface == Surface::Platform;
+        // Our own, where there is one that can be changed, stands in nobody's way; nor does one that is off, which is not
+        // switched on by being changed.
+        let own = self.own(self.own_mark().as_deref(), there).filter(|_| can_be_changed);
         let is_other = |found: &&Found| own.is_none_or(|own| own.id.is_none() || own.id != found.id);
-        let overlapping: Vec<&Found> =
-            there.iter().filter(|found| self.is_close(found)).filter(is_other).collect();
+        let is_in_the_way = |found: &&Found| self.is_close(found) && (found.is_enabled || !can_be_changed);
+        let overlapping: Vec<&Found> = there.iter().filter(is_in_the_way).filter(is_other).collect();
         match self.rules.on_overlap {
             OnOverlap::Review => {
-                Decision::Review { overlapping: overlapping.iter().map(|it| told(it)).collect() }
+                Decision::Review { overlapping: overlapping.iter().map(|it| self.told(it)).collect() }
             }
             OnOverlap::Merge => match self.merge(own, &overlapping, there) {
                 Decision::Write { write, overlapping } => {
@@ -205,8 +228,10 @@ impl Case<'_> {
         id: Option<&PolicyId>,
         there: &'f [Found],
     ) -> Option<&'f Found> {
-        if let Some(id) = id.or(write.target.as_ref()) {
-            return there.iter().find(|found| found.id.as_ref() == Some(id));
+        let named = id.or(write.target.as_ref());
+        let found = named.and_then(|id| there.iter().find(|found| found.id.as_ref() == Some(id)));
+        if found.is_some() || write.target.is_some() {
+            return found;
         }
         let is_before = |found: &Found| found.id.as_ref().is_some_and(|id| write.before.contains(id));
         let is_as_asked = |found: &&Found| found.is_as_asked(self.surface, &write.body);
@@ -276,9 +301,18 @@ impl Case<'_> {
             }
             (false, OnOverlap::Merge) => self.merge(own, &overlapping, there),
             (false, OnOverlap::Review) => {
-                Decision::Review { overlapping: overlapping.iter().map(|it| told(it)).collect() }
+                Decision::Review { overlapping: overlapping.iter().map(|it| self.told(it)).collect() }
             }
         }
+    }
+
+    /// A policy that stands in the way, in words.
+    fn told(&self, found: &Found) -> String {
+        let days = found.days.unwrap_or_default();
+        if found.name == self.written.policy.name {
+            return format!("an older version of itself ({days} days)");
+        }
+        format!("{} ({days} days)", found.name)
     }
 
     /// The policies in force that ours overlaps with, our own aside.
@@ -299,7 +333,13 @@ impl Case<'_> {
         let days = longest.and_then(|longest| longest.longest).unwrap_or_default().max(asked);
         // Our own policy, where it can be changed, does not stay as it was beside the one that is in force.
         let is_changed = self.surface == Surface::Platform && own.is_some();
-        let in_force = overlapping.iter().find(|found| !is_changed && self.keeps(found, days));
+        // An older version of ours is not what was asked for because it keeps for as long.
+        let is_as_asked = |found: &Found| {
+            found.name != self.written.policy.name
+                || found.is_as_asked(self.surface, &self.body(found.days.unwrap_or(days)))
+        };
+        let is_in_force = |found: &&&Found| !is_changed && self.keeps(found, days) && is_as_asked(found);
+        let in_force = overlapping.iter().find(is_in_force);
         if let Some(other) = in_force {
             let whose = if other.name == self.written.policy.name { Whose::Ours } else { Whose::Another };
             // As it stands, it does: nothing was asked of it.
@@ -328,6 +368,12 @@ impl Case<'_> {
                     days,
                     is_resolution: false,
                     before: Vec::new(),
+                    raised: Some(Raised {
+                        name: other.name.clone(),
+                        policy_id: other.id.clone(),
+                        from: other.days,
+                        to: days,
+                    }),
                 };
                 Decision::Write { write, overlapping: overlapping.len() }
             }
@@ -355,8 +401,8 @@ impl Case<'_> {
         };
         let namesakes = there.iter().filter(|found| found.name == self.written.policy.name);
         let before = namesakes.filter_map(|found| found.id.clone()).collect();
-        let body = self.body(days);
-        let write = Write { kind, target, whose: Whose::Ours, body, days, is_resolution: false, before };
+        let (body, whose) = (self.body(days), Whose::Ours);
+        let write = Write { kind, target, whose, body, days, is_resolution: false, before, raised: None };
         Decision::Write { write, overlapping }
     }
 
@@ -402,10 +448,6 @@ impl Case<'_> {
 pub(crate) fn are_close(one: &Policy, other: &Policy) -> bool {
     let are_in_force = one.enabled && other.enabled;
     are_in_force && one.object_type == other.object_type && one.days.abs_diff(other.days) < OVERLAP
-}
-
-fn told(found: &Found) -> String {
-    format!("{} ({} days)", found.name, found.days.unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ use tokio::time::Instant;
 
 use crate::answer::{in_progress, store_failed};
 use crate::decide::Mark;
-use crate::machine::Status;
+use crate::machine::{End, Status};
 use crate::order::{Deployment, Entry, Order};
 use crate::report::Told;
 use crate::run::{Circuit, Driver, LEFT_ALONE};
@@ -159,6 +159,21 @@ async fn deploy(
     Ok(drive(driver, "run", &orders, standing.left_alone_until, &lease).await)
 }
 
+/// Keeps an order for the next resume, because another run is at work, and reports that all of it is pending.
+async fn leave_to_resume(
+    app: &App,
+    deployment: &Deployment,
+    run: &str,
+    deadline: Deadline,
+) -> Result<Value, Problem> {
+    let now = app.clock.now();
+    let kept = app.state.keep_order(run, &deployment.text, now, deadline.act_by()).await;
+    kept.map_err(|error| store_failed(&error))?;
+    tracing::info!(message = "another retention run is at work: the order is left to the next resume", run);
+    let tasks = Tasks::new(app, BTreeMap::new()).of_order(deployment, run, &BTreeSet::new());
+    Ok(report::report("run", &tasks.left_to_another_run(now), now))
+}
+
 /// Carries on what was begun, whoever ordered it.
 async fn resume(app: &App, invocation: &Invocation, deadline: Deadline) -> Result<Value, Problem> {
     let loaded = app.state.load(deadline.act_by()).await;
@@ -167,7 +182,24 @@ async fn resume(app: &App, invocation: &Invocation, deadline: Deadline) -> Resul
     if is_idle {
         return Ok(report::report("resume", &[], app.clock.now()));
     }
-    let (lease, standing, known) = begin(app, None, invocation, deadline).await?;
+    let (lease, standing, known) = match begin(app, None, invocation, deadline).await {
+        Ok(begun) => begun,
+        // Whoever is at work carries it on, or the next resume does.
+        Err(problem) if problem.kind() == Kind::InProgress => {
+            let (tasks, _) = whatever_is_left(app, standing, known);
+            let now = app.clock.now();
+            return Ok(report::report("resume", &tasks.left_to_another_run(now), now));
+        }
+        Err(problem) => return Err(problem),
+    };
+    let left_alone_until = standing.left_alone_until;
+    let (tasks, orders) = whatever_is_left(app, standing, known);
+    let driver = Driver::new(app, invocation, deadline, tasks.and_marks());
+    Ok(drive(driver, "resume", &orders, left_alone_until, &lease).await)
+}
+
+/// What was ordered and is not carried out, and what was begun and not ended.
+fn whatever_is_left(app: &App, standing: Standing, known: BTreeMap<String, Kept>) -> (Tasks<'_>, Orders) {
     let mut orders = Orders::default();
     let mut tasks = Tasks::new(app, known);
     // Where two orders name a policy, the later one counts.
@@ -189,9 +221,7 @@ async fn resume(app: &App, invocation: &Invocation, deadline: Deadline) -> Resul
         }
         orders.carried_on.push(order);
     }
-    let tasks = tasks.with_whatever_was_begun().and_marks();
-    let driver = Driver::new(app, invocation, deadline, tasks);
-    Ok(drive(driver, "resume", &orders, standing.left_alone_until, &lease).await)
+    (tasks.with_whatever_was_begun(), orders)
 }
 
 /// The orders that an invocation has to do with.
@@ -342,11 +372,26 @@ impl<'a> Tasks<'a> {
         self
     }
 
+    /// All of it is pending, because somebody else is at work.
+    fn left_to_another_run(self, now: Timestamp) -> Vec<Told> {
+        let left = |mut task: Task| {
+            let end = match &task.work {
+                Ok(_) => End { error: Some(OTHER_RUN.to_owned()), ..End::new(Status::Pending) },
+                Err(faults) => task::invalid(faults),
+            };
+            task.ended.clone().unwrap_or_else(|| task.end(&end, now).clone())
+        };
+        self.all.into_iter().map(left).collect()
+    }
+
     /// And what is remembered of all other policies.
     fn and_marks(self) -> (Vec<Task>, Vec<Mark>) {
         (self.all, self.known.into_values().filter_map(|kept| kept.known.mark).collect())
     }
 }
+
+/// Why all of it is pending while somebody else holds the lease.
+const OTHER_RUN: &str = "another run is at work";
 
 /// How long an invocation may take if Lambda does not say.
 const DIRECT_LIMIT: Duration = Duration::from_mins(1);

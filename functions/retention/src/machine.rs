@@ -19,14 +19,11 @@ use serde::{Deserialize, Serialize};
 use shared::genesys::retention::{Asked, Found, JobStanding, Unread};
 use shared::genesys::{JobId, NotPerformed, PolicyId};
 
-use crate::decide::{Case, Decision, Kind, Mark, Write};
+use crate::decide::{Case, Decision, Kind, Mark, Raised, Write};
 use crate::settings::Polling;
 
 /// How often a policy is asked for at most, in one run: once more after an overlap, and once more after an unclear answer.
 const MAX_SENDS: u32 = 3;
-
-/// How often a policy that was made is looked for in what is there.
-const MAX_READS: u32 = 3;
 
 /// How far a policy is. What is kept of a run that was cut off.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -51,6 +48,9 @@ pub(crate) enum Phase {
         sends: u32,
         /// How often that was looked at.
         polls: u32,
+        /// How often in a row nobody answered.
+        #[serde(default)]
+        misses: u32,
     },
     /// It is done, and is to be read back.
     Reading { write: Write, id: Option<PolicyId>, reads: u32 },
@@ -96,6 +96,8 @@ pub(crate) struct End {
     pub(crate) job: Option<JobId>,
     /// For how many days its objects are kept now, if that is known.
     pub(crate) in_force: Option<u64>,
+    /// Whose period was raised for it.
+    pub(crate) raised: Option<Raised>,
     pub(crate) error: Option<String>,
     /// How it is to be remembered, if that is another way than before.
     pub(crate) mark: Option<Mark>,
@@ -153,7 +155,16 @@ impl Step {
 
 impl End {
     pub(crate) fn new(status: Status) -> Self {
-        Self { status, policy_id: None, job: None, in_force: None, error: None, mark: None, is_open: false }
+        Self {
+            status,
+            policy_id: None,
+            job: None,
+            in_force: None,
+            raised: None,
+            error: None,
+            mark: None,
+            is_open: false,
+        }
     }
 
     pub(crate) fn failed(error: impl Into<String>) -> Self {
@@ -178,8 +189,10 @@ pub(crate) fn step(case: &Case<'_>, polling: Polling, phase: Phase, event: Event
         (Phase::Sending { write, sends, looks }, Event::Looked(there)) => {
             sought(case, polling, write, sends, looks, there)
         }
-        (Phase::Conflicted { write, sends }, Event::Looked(there)) => resolved(case, write, sends, there),
-        (Phase::InJob { write, job, sends, polls }, Event::Job(standing)) => {
+        (Phase::Conflicted { write, sends }, Event::Looked(there)) => {
+            resolved(case, polling, write, sends, there)
+        }
+        (Phase::InJob { write, job, sends, polls, misses: _ }, Event::Job(standing)) => {
             polled(polling, write, job, sends, polls, standing)
         }
         (phase @ Phase::InJob { .. }, Event::JobUnread(unread)) => job_unread(polling, phase, unread),
@@ -263,12 +276,17 @@ fn answered(polling: Polling, write: Write, sends: u32, looks: u32, asked: Asked
         Asked::Job(job) => {
             let note = Note::Registered { job: job.clone() };
             let next = Next::Poll { after: polling.wait_before(1) };
-            Step::to(Phase::InJob { write, job, sends, polls: 0 }, next).noting(note)
+            Step::to(Phase::InJob { write, job, sends, polls: 0, misses: 0 }, next).noting(note)
         }
         Asked::Done(id) => Step::to(
             Phase::Reading { id: id.or_else(|| write.target.clone()), write, reads: 0 },
             Next::Read { after: Duration::ZERO },
         ),
+        Asked::Accepted(because) => {
+            let next = Next::Look { after: polling.wait_before(1) };
+            Step::to(Phase::Sending { write, sends: MAX_SENDS, looks: 0 }, next)
+                .noting(Note::Unclear { because })
+        }
         Asked::Conflict if write.is_resolution => {
             let error = "Genesys Cloud still says that it overlaps with another policy".to_owned();
             let end = End { error: Some(error), ..End::new(Status::ReviewRequired) };
@@ -310,19 +328,41 @@ fn sought(case: &Case<'_>, polling: Polling, write: Write, sends: u32, looks: u3
             let after = polling.wait_before(looks + 1);
             Step::to(Phase::Sending { write, sends, looks: looks + 1 }, Next::Look { after })
         }
-        // Replacing twice does no harm; and what was not registered for so long was not registered.
-        (Some(_), Some(_)) | (None, None) if sends < MAX_SENDS => {
+        // It was not replaced; but somebody else may have changed it meanwhile.
+        (Some(_), Some(_)) => replaced_again(case, write, sends, there),
+        // What was not registered for so long was not registered.
+        (None, None) if sends < MAX_SENDS => {
             Step::to(Phase::Sending { write, sends: sends + 1, looks: 0 }, Next::Send)
         }
-        (Some(_) | None, _) => {
+        (None, None) => {
             let why = "it was asked for, and what came of it could not be found out";
             Step::end(Phase::Sending { write, sends, looks }, End::failed(why))
         }
     }
 }
 
-/// An overlap that Genesys Cloud told of is resolved, once.
-fn resolved(case: &Case<'_>, write: Write, sends: u32, there: &[Found]) -> Step {
+/// What was to be replaced, and was not, is decided upon anew.
+fn replaced_again(case: &Case<'_>, write: Write, sends: u32, there: &[Found]) -> Step {
+    let is_resolution = write.is_resolution;
+    match case.decide(there) {
+        Decision::Write { write, .. } if sends < MAX_SENDS => {
+            let write = Write { is_resolution: is_resolution || write.is_resolution, ..write };
+            Step::to(Phase::Sending { write, sends: sends + 1, looks: 0 }, Next::Send)
+        }
+        Decision::Write { .. } => {
+            let why = "it was asked for several times, and is not as it was asked for";
+            Step::end(Phase::Sending { write, sends, looks: 0 }, End::failed(why))
+        }
+        decision => decided(decision),
+    }
+}
+
+/// An overlap that Genesys Cloud told of is resolved, once; unless it is with what we asked for before, and got no answer.
+fn resolved(case: &Case<'_>, polling: Polling, write: Write, sends: u32, there: &[Found]) -> Step {
+    let is_as_asked = |found: &&Found| found.is_as_asked(case.surface, &write.body);
+    if let Some(found) = case.outcome_of(&write, None, there).filter(is_as_asked) {
+        return read_back(case, polling, write, found.id.clone(), 0, Some(found));
+    }
     let is_known = write.kind == Kind::Merge;
     let mut step = match case.resolve(there) {
         Decision::Write { write, overlapping } if sends < MAX_SENDS => {
@@ -363,27 +403,35 @@ fn polled(polling: Polling, write: Write, job: JobId, sends: u32, polls: u32, st
         JobStanding::Running if is_last => {
             let error = format!("its job was looked at {polls} times, and has not come to an end");
             let end = End { job: Some(job.clone()), is_open: true, ..End::failed(error) };
-            Step::end(Phase::InJob { write, job, sends, polls }, end)
+            Step::end(Phase::InJob { write, job, sends, polls, misses: 0 }, end)
                 .noting(Note::Unclear { because: "the job has not come to an end" })
         }
         JobStanding::Running | JobStanding::Unknown => {
             let after = polling.wait_before(polls + 1);
-            Step::to(Phase::InJob { write, job, sends, polls }, Next::Poll { after })
+            Step::to(Phase::InJob { write, job, sends, polls, misses: 0 }, Next::Poll { after })
         }
     }
 }
 
-/// A look at a job that nobody answered says nothing about it, and does not count as one.
+/// A look at a job that nobody answered says nothing about it, and does not count as one; but the next is the later for it,
+/// and not before Genesys Cloud wants to be asked.
 fn job_unread(polling: Polling, phase: Phase, unread: Unread) -> Step {
-    let Phase::InJob { polls, .. } = &phase else { return Step::to(phase, Next::Leave(unread.because())) };
-    let after = polling.wait_before(polls.saturating_add(1));
-    match unread {
-        Unread::NotPerformed(NotPerformed::RateLimited { .. } | NotPerformed::Unavailable) => {
-            Step::to(phase, Next::Poll { after })
-        }
+    let Phase::InJob { write, job, sends, polls, misses } = phase else {
+        return Step::to(phase, Next::Leave(unread.because()));
+    };
+    let wait = |asked: Option<Duration>| {
+        let misses = misses.saturating_add(1);
+        let after = polling.wait_before(polls.saturating_add(1).saturating_add(misses));
+        let after = after.max(asked.unwrap_or_default());
+        (misses, Next::Poll { after })
+    };
+    let (misses, next) = match unread {
+        Unread::NotPerformed(NotPerformed::RateLimited { retry_after }) => wait(retry_after),
+        Unread::NotPerformed(NotPerformed::Unavailable) => wait(None),
         Unread::NotPerformed(NotPerformed::Rejected | NotPerformed::Redirected | NotPerformed::OutOfTime)
-        | Unread::Unreadable(_) => Step::to(phase, Next::Leave(unread.because())),
-    }
+        | Unread::Unreadable(_) => (misses, Next::Leave(unread.because())),
+    };
+    Step::to(Phase::InJob { write, job, sends, polls, misses }, next)
 }
 
 /// A policy stands as it was asked for only once it was read.
@@ -401,21 +449,22 @@ fn read_back(
         Kind::Merge => Status::Merged,
     };
     let Some(found) = found else {
-        let reads = reads + 1;
-        if reads < MAX_READS {
+        let reads = reads.saturating_add(1);
+        if reads < polling.attempts {
             let after = polling.wait_before(reads);
             return Step::to(Phase::Reading { write, id, reads }, Next::Read { after });
         }
         let error = "it was accepted, and is not among the policies that are there";
         // A later run looks for it once more, before it asks for another.
-        let is_open = reads == MAX_READS;
+        let is_open = reads == polling.attempts;
         let end = End { policy_id: id.clone(), is_open, ..End::failed(error) };
         return Step::end(Phase::Reading { write, id, reads }, end);
     };
     let id = found.id.clone().or(id);
     let mark = case.mark_of(&write, id.clone());
     if found.is_as_asked(case.surface, &write.body) {
-        return Step::end(Phase::Deciding, End::standing(status, mark));
+        let end = End { raised: write.raised, ..End::standing(status, mark) };
+        return Step::end(Phase::Deciding, end);
     }
     let kept = match found.days {
         Some(days) if days != write.days => format!("it keeps for {days} days and not for {}", write.days),

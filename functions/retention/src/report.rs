@@ -11,7 +11,7 @@ use shared::lambda::Invocation;
 use shared::outbox::Notice;
 use shared::telemetry::{self, Metric, count, millis};
 
-use crate::decide::{Decision, Kind};
+use crate::decide::{Decision, Kind, Raised};
 use crate::machine::{End, Note, Status};
 use crate::order::{Fault, Written};
 use crate::state::Last;
@@ -72,7 +72,7 @@ impl Told {
             policy["retentionPeriod"] = json!(asked);
             set(&mut policy, "retentionDaysInForce", end.in_force);
             if end.status == Status::Merged || (end.status == Status::Unchanged && days != asked) {
-                policy["merge"] = json!({"from": asked, "to": days});
+                policy["merge"] = merge(asked, days, end.raised.as_ref());
             }
             let next = written.policy.schedule.next_after(now);
             set(&mut policy, "nextScheduled", next.map(|next| next.to_string()));
@@ -103,7 +103,8 @@ impl Told {
         let storage = written.and_then(|written| {
             let days = last.told["storageImpact"]["retentionDays"].as_u64().unwrap_or(written.policy.days);
             let gb = gigabytes(written.policy.object_type, days, written.daily_volume_gb?);
-            Some((gb, gb))
+            let is_deployed = standing(status) != Standing::Violated;
+            Some(if is_deployed { (gb, gb) } else { (0.0, 0.0) })
         });
         Some(Self {
             status,
@@ -132,6 +133,13 @@ impl Told {
     pub(crate) fn with(self, run: &str, events: Vec<Value>) -> Self {
         Self { run: Some(run.to_owned()), events, ..self }
     }
+}
+
+/// From what to what a merge has raised: ours, and a policy of another name that ours was merged into.
+pub(crate) fn merge(asked: u64, days: u64, raised: Option<&Raised>) -> Value {
+    let mut merge = json!({"from": asked, "to": days});
+    set(&mut merge, "raised", raised);
+    merge
 }
 
 /// For how many days the objects are kept in the end: as asked, unless policies were merged.
@@ -373,7 +381,8 @@ pub(crate) fn planned(decision: &Decision) -> (&'static str, End) {
                 Kind::Update => ("update", Status::Updated),
                 Kind::Merge => ("merge", Status::Merged),
             };
-            (action, end_of(status, write.target.clone(), Some(write.days)))
+            let end = end_of(status, write.target.clone(), Some(write.days));
+            (action, End { raised: write.raised.clone(), ..end })
         }
         Decision::Covered { mark, .. } => {
             ("merge", end_of(Status::Merged, mark.policy_id.clone(), Some(mark.days)))

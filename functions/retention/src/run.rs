@@ -15,7 +15,7 @@ use shared::telemetry::{Metric, chain, count, millis};
 use tokio::time::Instant;
 
 use crate::App;
-use crate::decide::{Decision, Mark};
+use crate::decide::{Decision, Kind, Mark};
 use crate::machine::{self, End, Event, Next, Phase, Status, Step};
 use crate::report::{self, Told};
 use crate::state::{self, Kept, Last, Work};
@@ -39,6 +39,7 @@ const NO_TIME: &str = "there was no time left";
 const IN_TROUBLE: &str = "Genesys Cloud is in trouble, and is left alone for a while";
 const HELD_UP: &str = "another policy of ours, which it comes close to, is not at its end";
 const FENCED: &str = "another run is at it";
+const NOT_KEPT: &str = "the store could not be used, and how far it is could not be kept";
 
 /// Takes policies as far as they go.
 #[derive(Debug)]
@@ -121,7 +122,7 @@ impl<'a> Driver<'a> {
         };
         let surface = self.upstream.surface();
         let others = self.others_than(index);
-        let task = &mut self.tasks[index];
+        let task = &self.tasks[index];
         let case = task.case(surface, &others, self.upstream.cap()).expect("it is written as it must be");
         let decision = case.decide(&there);
         let (action, end) = report::planned(&decision);
@@ -130,6 +131,7 @@ impl<'a> Driver<'a> {
         if let Decision::Write { write, .. } = &decision {
             self.upstream.note(as_there(surface, &write.body, write.target.as_ref().map(Id::as_str)));
         }
+        let task = &mut self.tasks[index];
         task.before = before;
         task.told(&end, now).planned(action)
     }
@@ -170,6 +172,11 @@ impl<'a> Driver<'a> {
         let Task { kept, work: Ok(work), .. } = &self.tasks[index] else { return };
         if matches!(work.phase, Phase::InJob { .. }) && kept.known.work.as_ref() != Some(work) {
             self.keep(index).await;
+            let task = &mut self.tasks[index];
+            if task.kept.known.work.as_ref() != task.work.as_ref().ok() {
+                task.next = Next::Leave(NOT_KEPT);
+                return;
+            }
         }
         let Task { next, due, work: Ok(work), .. } = &self.tasks[index] else { return };
         let (phase, due, called) = (work.phase.clone(), *due, Instant::now());
@@ -226,10 +233,10 @@ impl<'a> Driver<'a> {
     }
 
     /// What is remembered of all policies but this one.
-    fn others_than(&self, index: usize) -> Vec<Mark> {
+    fn others_than(&self, index: usize) -> Vec<&Mark> {
         let tasks = self.tasks.iter().enumerate().filter(|(other, _)| *other != index);
         let marks = tasks.filter_map(|(_, task)| task.kept.known.mark.as_ref());
-        marks.chain(&self.others).cloned().collect()
+        marks.chain(&self.others).collect()
     }
 
     /// Keeps what a step has come to, and makes what is next due.
@@ -269,8 +276,8 @@ impl<'a> Driver<'a> {
         let Phase::Sending { write, sends, .. } = &work.phase else { return };
         let asked = work.written.policy.days;
         let mut told = json!({"name": task.name, "policyId": write.target, "retentionPeriod": asked});
-        if write.days != asked {
-            told["merge"] = json!({"from": asked, "to": write.days});
+        if write.kind == Kind::Merge {
+            told["merge"] = report::merge(asked, write.days, write.raised.as_ref());
         }
         let entry = self
             .entry(task, "policy-intended", &told)

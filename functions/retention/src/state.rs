@@ -214,17 +214,8 @@ impl State {
                 .expression_attribute_values(":now", number(now))
         });
         let keeping = order.map(|(run, text)| {
-            self.table.updating(&self.pk, &order_key(run), |update| {
-                update
-                    .update_expression(
-                        "SET v = :v, run_id = :run, #order = :order, came_at = if_not_exists(came_at, :now) REMOVE expires_at",
-                    )
-                    .expression_attribute_names("#order", "order")
-                    .expression_attribute_values(":v", number(VERSION))
-                    .expression_attribute_values(":run", string(run))
-                    .expression_attribute_values(":order", string(text))
-                    .expression_attribute_values(":now", number(now))
-            })
+            let keeping = |update| keeping_order(update, run, text, now);
+            self.table.updating(&self.pk, &order_key(run), keeping)
         });
         let writes = std::iter::once(taking).chain(keeping).collect();
         let standing = match self.table.transact(writes, until).await {
@@ -245,6 +236,19 @@ impl State {
         }
         let left = integer(&held, "lease_until").unwrap_or_default().saturating_sub(now);
         Ok(Begun::Held(Duration::from_millis(u64::try_from(left).unwrap_or_default())))
+    }
+
+    /// Keeps an order for the next resume, because somebody else is at it.
+    pub(crate) async fn keep_order(
+        &self,
+        run: &str,
+        text: &str,
+        now: Timestamp,
+        until: Instant,
+    ) -> Result<(), Error> {
+        let keeping = |update| keeping_order(update, run, text, now.as_millisecond());
+        let order = self.table.updating(&self.pk, &order_key(run), keeping);
+        self.table.transact(vec![order], until).await.map(drop).map_err(Error::from)
     }
 
     /// Takes back a lease of which nobody knows whether it was taken, and the order: who gave it hears that nothing was
@@ -378,6 +382,18 @@ impl State {
     pub(crate) fn trail(&self, name: &str) -> Trail {
         Trail::of_policy(&self.place, name)
     }
+}
+
+fn keeping_order(update: UpdateBuilder, run: &str, text: &str, now: i64) -> UpdateBuilder {
+    update
+        .update_expression(
+            "SET v = :v, run_id = :run, #order = :order, came_at = if_not_exists(came_at, :now) REMOVE expires_at",
+        )
+        .expression_attribute_names("#order", "order")
+        .expression_attribute_values(":v", number(VERSION))
+        .expression_attribute_values(":run", string(run))
+        .expression_attribute_values(":order", string(text))
+        .expression_attribute_values(":now", number(now))
 }
 
 const SET: &str = "SET v = :v, place = :place, policy_name = :name, standing = :standing, #known = :known, \

@@ -115,7 +115,7 @@ impl Task {
     pub(crate) fn case<'c>(
         &'c self,
         surface: Surface,
-        others: &'c [Mark],
+        others: &'c [&'c Mark],
         cap: Option<u64>,
     ) -> Option<Case<'c>> {
         let Work { written, rules, .. } = self.work.as_ref().ok()?;

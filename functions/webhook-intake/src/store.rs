@@ -13,6 +13,7 @@ use shared::dynamo::{self, AttributeValue, Item, PART_BYTES, Table, Written, bin
 use shared::events::{PREFIX, SORT_KEY, VERSION, part_key};
 use shared::lambda::Invocation;
 use shared::random;
+use shared::trace::{self, TRACEPARENT};
 use tokio::time::Instant;
 
 use crate::event::Event;
@@ -81,6 +82,7 @@ impl Store {
             ("event_time", event.occurred_at.map(|time| time.to_string())),
             ("conversation_id", event.conversation_id.clone()),
             ("correlation_id", invocation.correlation_id.clone()),
+            (TRACEPARENT, trace::current().map(|trace| trace.to_string())),
         ];
         for (name, value) in optional {
             item.extend(value.map(|value| (name.to_owned(), string(&value))));

@@ -16,6 +16,7 @@ use crate::idempotency::{Answer, Key, MAX_TEXT_BYTES, Repetition};
 use crate::problem::{Kind, Problem, USUAL_PATIENCE};
 use crate::retry_after;
 use crate::telemetry::{self, Metric, chain, millis};
+use crate::trace;
 
 /// The API of one Genesys Cloud organisation.
 #[derive(Debug)]
@@ -44,6 +45,9 @@ pub(super) struct Call<'a> {
     pub(super) repetition: Repetition,
     /// The longest an attempt is waited for.
     pub(super) patience: Duration,
+    /// The longest wait that the upstream may ask for between two attempts; what would take longer is for the caller to
+    /// come back to.
+    pub(super) longest_wait: Duration,
 }
 
 impl Call<'_> {
@@ -59,6 +63,7 @@ impl Call<'_> {
             request_id: None,
             repetition: Repetition::Safe,
             patience,
+            longest_wait: Duration::MAX,
         }
     }
 }
@@ -204,10 +209,16 @@ impl Api {
         &self.url
     }
 
-    /// The path of an address that the API gave us, if it is one of its own.
+    /// The path and query of an address that the API gave us, whatever host it names: it is asked for at our own.
     pub(super) fn path_of<'a>(&self, address: &'a str) -> Option<&'a str> {
-        let path = address.strip_prefix(self.url.as_str()).unwrap_or(address);
-        path.starts_with('/').then_some(path)
+        let elsewhere = |address: &'a str| {
+            let (scheme, rest) = address.split_once("://")?;
+            let path = rest.find('/').map(|start| &rest[start..])?;
+            ["http", "https"].contains(&scheme).then_some(path)
+        };
+        let is_path = |path: &&str| path.starts_with('/');
+        let own = address.strip_prefix(self.url.as_str()).filter(is_path);
+        own.or_else(|| elsewhere(address)).or(Some(address)).filter(is_path)
     }
 
     pub(super) async fn token(&self, act_by: Instant) -> Result<Token, auth::Error> {
@@ -244,7 +255,7 @@ impl Api {
                     (NotPerformed::Unavailable, None)
                 }
             };
-            if !self.retry.wait(number, asked, call.repetition, act_by).await {
+            if !self.retry.wait(number, asked, call.longest_wait, call.repetition, act_by).await {
                 break Attempt::NotPerformed(end);
             }
         };
@@ -288,7 +299,8 @@ impl Api {
             .request(call.method.clone(), format!("{}{}", self.url, call.path))
             .timeout(act_by.duration_since(started).min(call.patience))
             .bearer_auth(token.expose())
-            .header(header::ACCEPT, "application/json, */*;q=0.5");
+            .header(header::ACCEPT, "application/json, */*;q=0.5")
+            .headers(trace::headers());
         if let Some(body) = &call.body {
             request = request.header(header::CONTENT_TYPE, "application/json").body(body.clone());
         }

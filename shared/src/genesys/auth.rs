@@ -19,6 +19,7 @@ use crate::idempotency::Repetition;
 use crate::retry_after;
 use crate::secret::{self, ExposeSecret, SecretString, Vault};
 use crate::telemetry::chain;
+use crate::trace;
 
 /// How long issuing a token may take.
 const TOKEN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -214,7 +215,7 @@ impl Tokens {
                 }
             };
             tracing::warn!(message = "no token yet", attempt, error = chain(&error));
-            if !self.retry.wait(attempt, asked, Repetition::Safe, act_by).await {
+            if !self.retry.wait(attempt, asked, Duration::MAX, Repetition::Safe, act_by).await {
                 return Err(error);
             }
         }
@@ -229,6 +230,7 @@ impl Tokens {
             .basic_auth(&client.id, Some(client.secret.expose_secret()))
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(header::ACCEPT, "application/json")
+            .headers(trace::headers())
             .body("grant_type=client_credentials")
             .send()
             .await

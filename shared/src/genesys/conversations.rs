@@ -301,6 +301,7 @@ impl Conversations {
             repetition: Repetition::Unsafe,
             // Half of the time: the rest is for finding out what happened, should the answer not come.
             patience: (act_by.saturating_duration_since(Instant::now()) / 2).min(LONGEST_ATTEMPT),
+            longest_wait: Duration::MAX,
         };
         let Called { attempt, correlation_id, .. } = self.api.call(token, &call, act_by).await;
         let sent = match attempt {

@@ -62,6 +62,7 @@ impl DataActions {
             request_id: None,
             repetition,
             patience: LONGEST_ATTEMPT,
+            longest_wait: Duration::MAX,
         };
         self.api.call(&mut token, &call, act_by).await
     }

@@ -31,6 +31,10 @@ const MAX_PAGES: u64 = 500;
 /// How long the answer to a change is waited for.
 const LONGEST_ATTEMPT: Duration = Duration::from_secs(15);
 
+/// The longest wait for which Genesys Cloud is waited for within a call: others have their turn meanwhile, or the
+/// invocation ends.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
 /// How much of the other side's words is repeated.
 const LONGEST_MESSAGE: usize = 300;
 
@@ -46,6 +50,8 @@ pub struct Line {
     token: Token,
     failures: u32,
     correlation_id: Option<String>,
+    /// Until when Genesys Cloud asked for patience. It counts by the token, which all calls bear.
+    patient_until: Option<Instant>,
 }
 
 impl Line {
@@ -97,6 +103,8 @@ pub enum Asked {
     Job(JobId),
     /// It is done; the policy's id, if that was told.
     Done(Option<PolicyId>),
+    /// It was taken on, and what came of it must be looked for; why. It is never asked for again.
+    Accepted(&'static str),
     /// It overlaps with another policy.
     Conflict,
     /// It was refused; what was said.
@@ -164,7 +172,12 @@ impl Retention {
 
     /// A line for the calls below.
     pub async fn line(&self, act_by: Instant) -> Result<Line, auth::Error> {
-        Ok(Line { token: self.api.token(act_by).await?, failures: 0, correlation_id: None })
+        Ok(Line {
+            token: self.api.token(act_by).await?,
+            failures: 0,
+            correlation_id: None,
+            patient_until: None,
+        })
     }
 
     /// Every policy there is, page by page.
@@ -192,10 +205,11 @@ impl Retention {
             let page = page.ok_or(Unread::Unreadable("there is no list of policies"))?;
             found.extend(page.entities.into_iter().map(|stored| Found::of(self.surface(), stored)));
             next = match page.next_uri.filter(|next| !next.is_empty()) {
-                // Only an address of the API's own is followed: the token goes with it.
+                // Of an address only the path counts: gateways are known by names of their own, and the token goes
+                // nowhere else.
                 Some(uri) => match self.api.path_of(&uri).filter(|path| path.starts_with(own)) {
                     Some(path) => path.to_owned(),
-                    None => return Err(Unread::Unreadable("the list of policies goes on elsewhere")),
+                    None => return Err(Unread::Unreadable("the list of policies goes on as another list")),
                 },
                 None if self.surface() == Surface::Platform
                     && page.count.is_some_and(|count| number < count) =>
@@ -213,14 +227,15 @@ impl Retention {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Cap {
-            retention_days: Option<u64>,
+            #[serde(default)]
+            retention_days: Value,
         }
         if self.surface() == Surface::Guide {
             return Ok(None);
         }
         let path = "/api/v2/analytics/dataretention/settings".to_owned();
         let cap = self.get::<Cap>(line, "read retention settings", path, act_by).await?;
-        Ok(cap.and_then(|cap| cap.retention_days).filter(|days| *days > 0))
+        Ok(cap.and_then(|cap| whole(&cap.retention_days)).filter(|days| *days > 0))
     }
 
     /// Asks for a policy. It is not asked for again after an unclear answer: neither surface knows a repeat, and what came of
@@ -254,34 +269,39 @@ impl Retention {
             request_id: Some(request_id),
             repetition,
             patience: LONGEST_ATTEMPT,
+            longest_wait: LONGEST_WAIT,
         };
         let (attempt, job_id) = self.call(line, &call, act_by).await;
         match attempt {
             Attempt::Answered(answer) if answer.status < 300 => taken(&answer, job_id.as_deref()),
             Attempt::Answered(answer) if answer.status == 409 => Asked::Conflict,
             Attempt::Answered(answer) => Asked::Refused(refusal(&answer)),
-            Attempt::TooLarge => Asked::Unclear("the answer was too large to be read"),
+            Attempt::TooLarge => Asked::Accepted("the answer was too large to be read"),
             Attempt::NotPerformed(reason) => Asked::NotPerformed(reason),
             Attempt::Unclear(why) => Asked::Unclear(why),
         }
     }
 
-    /// How a job stands. The guides' surface has jobs.
+    /// How a job stands. The guides' surface has jobs. It is asked once: who waits for many jobs asks for each when it is due.
     pub async fn job(&self, line: &mut Line, id: &JobId, act_by: Instant) -> Result<JobStanding, Unread> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Job {
             status: String,
             result: Option<Value>,
-            error_message: Option<String>,
+            #[serde(default)]
+            error_message: Value,
         }
         let path = format!("/api/v2/datamanagement/jobs/{}", id.as_str());
-        let job = self.get::<Job>(line, "read retention job", path, act_by).await?;
+        let call = Call { longest_wait: Duration::ZERO, ..Call::get("read retention job", path) };
+        let job = self.read_as::<Job>(line, &call, act_by).await?;
         let Some(Job { status, result, error_message }) = job else { return Ok(JobStanding::Unknown) };
         Ok(match status.to_ascii_uppercase().as_str() {
-            "COMPLETED" => JobStanding::Completed(result.as_ref().and_then(policy_id)),
+            "COMPLETED" | "SUCCEEDED" | "FULFILLED" => {
+                JobStanding::Completed(result.as_ref().and_then(policy_id))
+            }
             "FAILED" | "CANCELLED" | "CANCELED" | "ERROR" => {
-                JobStanding::Failed(shown(error_message.as_deref().unwrap_or("it does not say why")))
+                JobStanding::Failed(shown(error_message.as_str().unwrap_or("it does not say why")))
             }
             _ => JobStanding::Running,
         })
@@ -299,12 +319,25 @@ impl Retention {
         Ok(stored.map(|stored| Found::of(self.surface(), stored)))
     }
 
-    /// Makes a call, and takes note of how the line is; with the name of the job that the answer's headers bear.
+    /// Makes a call, and takes note of how the line is; with the name of the job that the answer's headers bear. Who was
+    /// asked for patience by the last answer has it.
     async fn call(&self, line: &mut Line, call: &Call<'_>, act_by: Instant) -> (Attempt, Option<String>) {
+        if let Some(until) = line.patient_until.take_if(|until| *until > Instant::now()) {
+            let left = until.duration_since(Instant::now());
+            if left > LONGEST_WAIT || until > act_by {
+                line.patient_until = Some(until);
+                let reason = NotPerformed::RateLimited { retry_after: Some(left) };
+                return (Attempt::NotPerformed(reason), None);
+            }
+            tokio::time::sleep_until(until).await;
+        }
         let Called { attempt, correlation_id, job_id, failures } =
             self.api.call(&mut line.token, call, act_by).await;
         line.failures = if failures == 0 { 0 } else { line.failures + failures };
         line.correlation_id = correlation_id;
+        if let Attempt::NotPerformed(NotPerformed::RateLimited { retry_after: Some(asked) }) = attempt {
+            line.patient_until = Instant::now().checked_add(asked);
+        }
         (attempt, job_id)
     }
 
@@ -323,7 +356,17 @@ impl Retention {
         path: String,
         act_by: Instant,
     ) -> Result<Option<T>, Unread> {
-        let (attempt, _) = self.call(line, &Call::get(operation, path), act_by).await;
+        let call = Call { longest_wait: LONGEST_WAIT, ..Call::get(operation, path) };
+        self.read_as(line, &call, act_by).await
+    }
+
+    async fn read_as<T: DeserializeOwned>(
+        &self,
+        line: &mut Line,
+        call: &Call<'_>,
+        act_by: Instant,
+    ) -> Result<Option<T>, Unread> {
+        let (attempt, _) = self.call(line, call, act_by).await;
         let unreadable = Err(Unread::Unreadable("an answer of Genesys Cloud cannot be read"));
         match attempt {
             Attempt::Answered(answer) if answer.status < 300 => {
@@ -340,11 +383,11 @@ impl Retention {
 /// What a 2xx says: with a job's name that a job sees to it, and else that it is done.
 fn taken(answer: &Answer, named: Option<&str>) -> Asked {
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    let job = named.or_else(|| body["jobId"].as_str()).filter(|job| !job.is_empty());
-    match job.map(JobId::parse) {
+    let named = named.map(str::to_owned).or_else(|| id_text(&body["jobId"])).filter(|job| !job.is_empty());
+    match named.map(|job| JobId::parse(&job)) {
         Some(Ok(job)) => Asked::Job(job),
-        Some(Err(_)) => Asked::Unclear("the job has a name that cannot be asked for"),
-        None if answer.status == 202 => Asked::Unclear("it was accepted, and no job was named"),
+        Some(Err(_)) => Asked::Accepted("the job has a name that cannot be asked for"),
+        None if answer.status == 202 => Asked::Accepted("it was accepted, and no job was named"),
         None => Asked::Done(policy_id(&body)),
     }
 }
@@ -373,8 +416,13 @@ fn shown(words: &str) -> String {
 }
 
 fn policy_id(value: &Value) -> Option<PolicyId> {
-    let id = value["id"].as_str().or_else(|| value["policyId"].as_str())?;
-    PolicyId::parse(id).ok()
+    let id = id_text(&value["id"]).or_else(|| id_text(&value["policyId"]))?;
+    PolicyId::parse(&id).ok()
+}
+
+/// An id, also where it is spelled as a number.
+fn id_text(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned).or_else(|| value.as_u64().map(|number| number.to_string()))
 }
 
 impl Found {
@@ -401,7 +449,7 @@ impl Found {
     pub fn is_as_asked(&self, surface: Surface, asked: &Value) -> bool {
         match surface {
             Surface::Platform => covers(asked, &self.stored) && platform::adds_nothing(asked, &self.stored),
-            Surface::Guide => covers(&guide::essence(asked), &self.stored),
+            Surface::Guide => covers(&guide::essence(asked, &self.stored), &self.stored),
         }
     }
 }

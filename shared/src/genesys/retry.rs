@@ -28,15 +28,20 @@ pub struct RetryPolicy {
 
 impl RetryPolicy {
     /// Waits before the attempt after `attempt` (which counts from 1): as long as the upstream asked, else a
-    /// random part of the backoff. False, at once, if no further attempt is due or none could end in time.
+    /// random part of the backoff. False, at once, if no further attempt is due, none could end in time, or the upstream
+    /// asked for a longer wait than `longest`.
     pub(super) async fn wait(
         &self,
         attempt: u32,
         asked: Option<Duration>,
+        longest: Duration,
         repetition: Repetition,
         act_by: Instant,
     ) -> bool {
         if attempt >= self.attempts {
+            return false;
+        }
+        if asked.is_some_and(|asked| asked > longest) {
             return false;
         }
         let wait = asked.unwrap_or_else(|| self.jittered(attempt, random::fraction()));
@@ -91,8 +96,9 @@ mod tests {
     async fn no_attempt_begins_that_cannot_end_in_time() {
         let policy = RetryPolicy { attempts: 3, base: Duration::from_secs(1) };
         let act_by = Instant::now() + Duration::from_secs(10);
-        let wait =
-            async |attempt, asked, repetition| policy.wait(attempt, Some(asked), repetition, act_by).await;
+        let wait = async |attempt, asked, repetition| {
+            policy.wait(attempt, Some(asked), Duration::MAX, repetition, act_by).await
+        };
         assert!(wait(1, Duration::ZERO, Repetition::Unsafe).await);
         assert!(!wait(2, Duration::from_millis(9950), Repetition::Safe).await, "50 ms would be left");
         assert!(!wait(2, Duration::from_millis(9550), Repetition::Unsafe).await, "450 ms would be left");

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::deadline::{Deadline, LONGEST_INVOCATION, Lease};
 use super::http::HttpEvent;
 use super::sqs::Batch;
+use crate::trace::{TRACEPARENT, Trace};
 
 /// One event, by the way it came.
 #[derive(Debug)]
@@ -42,6 +43,9 @@ pub struct Invocation {
     pub correlation_id: Option<String>,
     /// Who calls, when API Gateway authenticated somebody: `jwt:<sub>`, `iam:<arn>` or `api-key:<id>`.
     pub caller: Option<String>,
+    /// The trace that the caller names in its client context, as OpenTelemetry does. The work itself goes on
+    /// [within](crate::trace::within) a trace.
+    pub(super) trace: Option<Trace>,
     ends_at: Option<Instant>,
 }
 
@@ -49,7 +53,8 @@ impl Invocation {
     /// A call on one machine: no Lambda, hence no deadline of Lambda's.
     #[must_use]
     pub fn local() -> Self {
-        Self { request_id: crate::random::token(), correlation_id: None, caller: None, ends_at: None }
+        let request_id = crate::random::token();
+        Self { request_id, correlation_id: None, caller: None, trace: None, ends_at: None }
     }
 
     /// A call from Lambda. `deadline` (Unix milliseconds) and `now` are by the same clock; a deadline that is
@@ -66,10 +71,12 @@ impl Invocation {
             .and_then(|deadline| u64::try_from(deadline.saturating_sub(now.as_millisecond())).ok())
             .filter(|left| *left > 0)
             .map(|left| Duration::from_millis(left).min(LONGEST_INVOCATION));
+        let named = |name| client_context.and_then(|context| named(context, name));
         Self {
             request_id,
-            correlation_id: client_context.and_then(correlation_id),
+            correlation_id: named("ININ-Correlation-Id"),
             caller: None,
+            trace: named(TRACEPARENT).and_then(|text| Trace::from_w3c(&text)),
             ends_at: left.map(|left| Instant::now() + left),
         }
     }
@@ -100,16 +107,16 @@ impl Invocation {
     }
 }
 
-/// The correlation id in a client context: a flat map, as Genesys Cloud sends it, or one under `custom`.
-/// Anything else is no correlation id, and no reason to fail.
-fn correlation_id(client_context: &str) -> Option<String> {
+/// A value in a client context: a flat map, as Genesys Cloud sends it, or one under `custom`, which some of
+/// OpenTelemetry's libraries spell `Custom`. Anything else has none, and is no reason to fail.
+fn named(client_context: &str, name: &str) -> Option<String> {
     let context: Value = serde_json::from_str(client_context).ok()?;
-    [Some(&context), context.get("custom")]
+    [Some(&context), context.get("custom"), context.get("Custom")]
         .into_iter()
         .flatten()
         .filter_map(Value::as_object)
         .flatten()
-        .find(|(name, _)| name.eq_ignore_ascii_case("ININ-Correlation-Id"))
+        .find(|(it, _)| it.eq_ignore_ascii_case(name))
         .and_then(|(_, value)| value.as_str())
         .map(str::to_owned)
 }
@@ -143,6 +150,7 @@ mod tests {
 
     #[test]
     fn a_correlation_id_is_found_flat_and_under_custom_and_nowhere_else() {
+        let correlation_id = |context| named(context, "ININ-Correlation-Id");
         assert_eq!(correlation_id(r#"{"ININ-Correlation-Id":"c-1"}"#).as_deref(), Some("c-1"));
         assert_eq!(
             correlation_id(r#"{"client":{},"custom":{"inin-correlation-id":"c-2"}}"#).as_deref(),

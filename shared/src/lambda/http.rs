@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use axum::middleware::{self, Next};
 use axum::response::IntoResponse;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -20,6 +21,7 @@ use tower::ServiceExt;
 use super::event::Invocation;
 use super::runtime::MAX_RESPONSE_BYTES;
 use crate::problem::{Kind, Problem};
+use crate::trace::{self, Trace};
 
 /// What may not stand in a URI's path, and is not a percent sign (the path may be encoded already).
 const NOT_IN_A_PATH: &AsciiSet =
@@ -35,7 +37,7 @@ pub async fn answer(routes: axum::Router, event: HttpEvent, mut invocation: Invo
                 invocation.note_correlation_id();
             }
             request.extensions_mut().insert(invocation);
-            let Ok(response) = with_fallbacks(routes).oneshot(request.map(axum::body::Body::from)).await;
+            let Ok(response) = completed(routes).oneshot(request.map(axum::body::Body::from)).await;
             response
         }
         Err(problem) => problem.into_response(),
@@ -56,13 +58,20 @@ pub async fn read_body(body: axum::body::Body, limit: usize) -> Result<Bytes, Pr
     }
 }
 
-/// `routes`, with a problem for whatever is none of them.
-pub fn with_fallbacks(routes: axum::Router) -> axum::Router {
+/// `routes`, with a problem for whatever is none of them, and each request within its caller's trace.
+pub fn completed(routes: axum::Router) -> axum::Router {
     routes
         .fallback(async || Problem::new(Kind::NotFound, "There is no such route."))
         .method_not_allowed_fallback(async || {
             Problem::new(Kind::MethodNotAllowed, "This route takes POST only.")
         })
+        .layer(middleware::from_fn(traced))
+}
+
+/// Lets a request belong to the trace that its caller names, else to that of the invocation.
+async fn traced(request: axum::extract::Request, next: Next) -> axum::response::Response {
+    let trace = Trace::from_headers(request.headers()).or_else(trace::current);
+    trace::within(trace, next.run(request)).await
 }
 
 /// An HTTP request as API Gateway or a function URL wraps it.

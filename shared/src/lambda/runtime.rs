@@ -19,6 +19,7 @@ use super::event::{Event, Invocation};
 use crate::clock::Clock;
 use crate::config::{self, Reader, Variables, text};
 use crate::problem::{Kind, Problem};
+use crate::trace::{self, Trace};
 
 /// The largest response that Lambda carries synchronously (6 MB, as the Runtime API counts it).
 pub const MAX_RESPONSE_BYTES: usize = 6_291_556;
@@ -96,14 +97,19 @@ impl Runtime {
             self.clock.now(),
             header(&parts.headers, "lambda-runtime-client-context"),
         );
-        let span = tracing::info_span!(
-            "invocation",
-            aws.request_id = request_id,
-            genesys.caller_correlation_id = tracing::field::Empty,
-        );
-        span.in_scope(|| invocation.note_correlation_id());
-        let work = handle(Event::read(payload), invocation);
-        let outcome = AssertUnwindSafe(work.instrument(span)).catch_unwind().await;
+        let of_lambda = || Trace::from_x_ray(header(&parts.headers, "lambda-runtime-trace-id")?);
+        let trace = invocation.trace.or_else(of_lambda);
+        let work = async {
+            // Made within the trace, so that its lines bear the trace's id too.
+            let span = tracing::info_span!(
+                "invocation",
+                aws.request_id = request_id,
+                genesys.caller_correlation_id = tracing::field::Empty,
+            );
+            span.in_scope(|| invocation.note_correlation_id());
+            handle(Event::read(payload), invocation).instrument(span).await
+        };
+        let outcome = AssertUnwindSafe(trace::within(trace, work)).catch_unwind().await;
         // Echoed so that Lambda can refuse the answer to an invocation it has given up on.
         let invocation_id = header(&parts.headers, "lambda-runtime-invocation-id");
         self.answer(&request_id, invocation_id, outcome.unwrap_or_else(|_| Err(panicked()))).await

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::runtime::Failure;
 use crate::problem::Kind;
+use crate::trace::{self, TRACEPARENT, Trace};
 
 /// How many groups run side by side.
 const CONCURRENCY: usize = 10;
@@ -29,6 +30,8 @@ pub struct Message {
     pub id: String,
     /// The body.
     pub body: String,
+    /// The trace that its sender names.
+    trace: Option<Trace>,
 }
 
 /// How one message ended.
@@ -46,8 +49,9 @@ impl Batch {
         let mut batch = Self { groups: Vec::new() };
         let mut names: Vec<Option<String>> = Vec::new();
         for record in records {
-            let message =
-                Message { id: record.message_id.unwrap_or_default(), body: record.body.unwrap_or_default() };
+            let trace = record.trace();
+            let id = record.message_id.unwrap_or_default();
+            let message = Message { id, body: record.body.unwrap_or_default(), trace };
             let group = record.attributes.and_then(|attributes| attributes.group);
             let place = names.iter().position(|name| name.is_some() && *name == group);
             if let Some(place) = place {
@@ -96,12 +100,13 @@ async fn settle_group<F: Future<Output = Settled>>(
     let mut messages = group.into_iter();
     while let Some(message) = messages.next() {
         let id = message.id.clone();
+        let trace = message.trace.or_else(trace::current);
+        let work = trace::within(trace, async { handle(message).await });
         // A panic over one message must not take the others with it.
-        let settled =
-            AssertUnwindSafe(async { handle(message).await }).catch_unwind().await.unwrap_or_else(|_| {
-                tracing::error!(message = "a message was left in the middle by a panic", sqs.message_id = id);
-                Settled::Failed
-            });
+        let settled = AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
+            tracing::error!(message = "a message was left in the middle by a panic", sqs.message_id = id);
+            Settled::Failed
+        });
         if settled == Settled::Failed {
             return std::iter::once(id).chain(messages.map(|message| message.id)).collect();
         }
@@ -117,6 +122,17 @@ struct Record {
     message_id: Option<String>,
     body: Option<String>,
     attributes: Option<Attributes>,
+    /// The sender's own attributes, in which OpenTelemetry carries its headers.
+    #[serde(default, rename = "messageAttributes")]
+    named: Value,
+}
+
+impl Record {
+    /// The trace that the sender names, itself or by way of AWS.
+    fn trace(&self) -> Option<Trace> {
+        let w3c = self.named[TRACEPARENT]["stringValue"].as_str().and_then(Trace::from_w3c);
+        w3c.or_else(|| Trace::from_x_ray(self.attributes.as_ref()?.trace.as_deref()?))
+    }
 }
 
 #[derive(Deserialize)]
@@ -129,6 +145,8 @@ enum Sqs {
 struct Attributes {
     #[serde(rename = "MessageGroupId")]
     group: Option<String>,
+    #[serde(rename = "AWSTraceHeader")]
+    trace: Option<String>,
 }
 
 #[cfg(test)]

@@ -86,11 +86,12 @@ fn read_course(mut fields: Fields) -> Result<PolicyCourse, BadInput> {
     let mut course = match fields.text("answer")?.as_deref() {
         None | Some("job") => PolicyCourse::job(),
         Some("job-in-body") => PolicyCourse::job_in_body(),
+        Some("nameless-job") => PolicyCourse::nameless_job(),
         Some("created") => PolicyCourse::created(),
         Some("conflict") => PolicyCourse::always_conflicts(),
         Some("refuse") => PolicyCourse::refuses(),
         Some(_) => {
-            let what = "must be job, job-in-body, created, conflict or refuse";
+            let what = "must be job, job-in-body, nameless-job, created, conflict or refuse";
             return Err(BadInput::field("answer", what));
         }
     };

@@ -26,6 +26,8 @@ pub(super) enum Reply {
     JobInHeader,
     /// 202 and `{"jobId"}`.
     JobInBody,
+    /// 202 and nothing else.
+    NamelessJob,
     /// 201 and the policy.
     Policy,
 }
@@ -57,6 +59,12 @@ impl PolicyCourse {
             is_at_once: false,
             days: None,
         }
+    }
+
+    /// The same, and nobody is told what the job is called.
+    #[must_use]
+    pub fn nameless_job() -> Self {
+        Self { reply: Reply::NamelessJob, ..Self::job() }
     }
 
     /// The same with the job's id in the body, as `{"jobId"}`, and not in a header.

@@ -63,6 +63,7 @@ fn register(world: &World, retention: &mut Retention, order: Order) -> Result<Re
             let id = HeaderValue::from_str(&job).expect("it is hexadecimal and hyphens");
             (StatusCode::ACCEPTED, [("x-job-id", id)]).into_response()
         }
+        Reply::NamelessJob => StatusCode::ACCEPTED.into_response(),
         Reply::JobInBody => (StatusCode::ACCEPTED, Json(json!({ "jobId": job }))).into_response(),
     };
     retention.begin(&job, &policy, order, course, now);

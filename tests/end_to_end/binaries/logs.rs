@@ -2,6 +2,7 @@
 
 use harness::events;
 use harness::runtime_api::Lambda;
+use harness::store::StoreFault;
 use harness::world::{WEBHOOK_SECRET, World};
 use local::hub_signature;
 use serde_json::{Value, json};
@@ -158,6 +159,24 @@ async fn no_secret_no_token_and_no_body_is_said_at_the_usual_level() {
 #[tokio::test]
 async fn no_secret_no_token_and_no_body_is_said_at_the_finest_level() {
     assert_discreet("trace").await;
+}
+
+#[tokio::test]
+async fn a_store_that_throttles_is_counted_apart_from_one_that_is_away() {
+    let world = World::start(Surface::Platform).await;
+    let lambda = data_actions(&world, &[]).await;
+    world.store.fault_times("UpdateItem", StoreFault::Throttle, 4);
+    let throttled = lambda.invoke(request("k-1", &json!({}))).await;
+    assert_eq!(throttled.error_type(), "StoreUnavailable");
+    world.store.down();
+    assert_eq!(lambda.invoke(request("k-1", &json!({}))).await.error_type(), "StoreUnavailable");
+    world.store.up();
+
+    let (metrics, _) = read(&last_words(&lambda).await);
+
+    let names = names(&metrics, "data-actions");
+    let times = |name: &str| names.iter().filter(|it| *it == name).count();
+    assert_eq!((times("StoreThrottled"), times("StoreUnavailable")), (1, 2), "{names:?}");
 }
 
 #[tokio::test]

@@ -153,7 +153,7 @@ async fn the_exit_code_says_who_is_to_act() {
     let pending = retention(&["run", &good, "--url", &url]).await;
     assert_eq!(pending.code, Some(3), "{pending:?}");
     assert!(pending.out.contains("\n  its job: "), "{pending:?}");
-    assert_eq!(retention(&["resume", "--url", &url]).await.code, Some(3));
+    assert_eq!(retention(&["resume", &good, "--url", &url]).await.code, Some(3), "a file is not needed");
     let created = retention(&["resume", "--url", &url]).await;
     assert_eq!(created.code, Some(0), "{created:?}");
     assert_eq!(cells(&created, "Calls")[1], "created");

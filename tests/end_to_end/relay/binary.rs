@@ -112,6 +112,36 @@ async fn a_stream_batch_and_the_schedule_are_answered_and_every_decision_logged(
 }
 
 #[tokio::test]
+async fn a_sweep_tells_how_much_was_due_and_for_how_long_unless_it_cannot_read_the_list() {
+    let (world, inbox) = (world().await, inbox().await);
+    for nth in 0..200 {
+        let id = format!("msg_{nth}");
+        world.put_notice(&id, &inbox.url());
+        make_due(&world, &id);
+    }
+    put_lapsed_claim(&world, true);
+    let relay = relay(&world, &[]).await;
+
+    world.store.down();
+    assert_eq!(relay.invoke("{}").await.error_type(), "StoreUnavailable");
+    world.store.up();
+    assert_eq!(relay.invoke("{}").await.json()["delivered"], 200);
+    assert_eq!(relay.invoke("{}").await.json()["delivered"], 0);
+
+    let lines = lines(&relay).await;
+    let told = |metric: &str| -> Vec<(f64, Value)> {
+        let lines = lines.iter().filter(|line| !line[metric].is_null());
+        let unit = |line: &Value| line["_aws"]["CloudWatchMetrics"][0]["Metrics"][0]["Unit"].clone();
+        lines.map(|line| (line[metric].as_f64().expect("a number"), unit(line))).collect()
+    };
+    assert_eq!(told("NoticesPending"), [(200.0, json!("Count")), (0.0, json!("Count"))]);
+    let ages = told("OldestDueAge");
+    // Due since the first millisecond of 1970.
+    assert!(ages.len() == 2 && ages[0].0 > 1_700_000_000.0 && ages[0].0 < 17_000_000_000.0, "{ages:?}");
+    assert_eq!((ages[1].0, &ages[0].1), (0.0, &json!("Seconds")));
+}
+
+#[tokio::test]
 async fn a_lapsed_claim_is_counted_as_unknown_unless_it_is_retry_safe() {
     for (is_safe, counts) in [(false, 1), (true, 0)] {
         let world = world().await;

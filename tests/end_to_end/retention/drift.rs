@@ -200,3 +200,55 @@ async fn a_policy_that_is_no_longer_ordered_is_left_where_it_is() {
         assert_eq!(world.genesys.request_count(Operation::DeletePolicy), 0);
     }
 }
+
+/// What a run was about to replace when it died may be another by the time it is carried on.
+#[tokio::test]
+async fn a_change_that_was_cut_off_does_not_overwrite_what_somebody_has_changed_since() {
+    let world = recovery::world(Surface::Platform).await;
+    assert_eq!(status(&report(&world, &calls(90)).await), "created");
+    let death =
+        recovery::At::Genesys(Operation::UpdatePolicy, simulator::Fault::stall_before_effect()).nth(1);
+    assert!(recovery::doomed(&world, &calls(200), &death).await.is_none());
+    let id = world.genesys.policies()[0].id.clone();
+    world.genesys.edit_policy(&id, |stored| stored["enabled"] = json!(false));
+    world.let_pass(recovery::PAST_THE_LEASE);
+
+    let resumed = report(&world, &json!({"run": "resume"})).await;
+
+    assert_eq!((status(&resumed), compliance(&resumed)), ("drift", "VIOLATED"), "{resumed:#}");
+    assert_eq!(newest(&world, "Calls")["enabled"], false);
+    assert_eq!(periods(&world), [named("Calls", 90)]);
+    assert_eq!(world.genesys.policy_writes().len(), 1);
+}
+
+/// The list does not show everything that is asked for; the mark remembers it.
+#[tokio::test]
+async fn tags_that_are_written_otherwise_are_deployed_though_no_list_shows_them() {
+    let world = world(Surface::Guide).await;
+    world.genesys.allow_overlaps();
+    assert_eq!(status(&report(&world, &calls(90)).await), "created");
+    let tagged = order("run", &[with(policy("Calls", "call", 90), "tags", json!(["HIPAA"]))]);
+
+    let updated = report(&world, &tagged).await;
+    let again = report(&world, &tagged).await;
+
+    assert_eq!((status(&updated), compliance(&updated)), ("updated", "VERIFIED"), "{updated:#}");
+    assert_eq!(status(&again), "unchanged", "{again:#}");
+    assert_eq!(asked_for(&world), 2);
+}
+
+/// An archive that somebody has added keeps what is to be deleted.
+#[tokio::test]
+async fn an_archive_that_somebody_has_added_is_drift() {
+    let world = world(Surface::Platform).await;
+    report(&world, &calls(90)).await;
+    let id = world.genesys.policies()[0].id.clone();
+    world.genesys.edit_policy(&id, |stored| {
+        stored["mediaPolicies"]["callPolicy"]["actions"]["retentionDuration"]["archiveRetention"] =
+            json!({"days": 3650, "storageMedium": "CLOUDARCHIVE"});
+    });
+
+    let report = report(&world, &calls(90)).await;
+
+    assert_eq!((status(&report), compliance(&report)), ("drift", "VIOLATED"), "{report:#}");
+}

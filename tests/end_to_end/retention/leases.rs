@@ -55,10 +55,13 @@ async fn until_its_lease_ends_a_dead_run_keeps_others_out_and_then_no_more() {
         assert!(doomed(&world, &whole_order(), &death).await.is_none());
 
         world.let_pass(Duration::from_millis(59_999));
-        for order in [whole_order(), json!({"run": "resume"}), with(whole_order(), "runId", "r")] {
-            let early = world.retention(&order).await;
-            assert_in_progress(&early);
-            assert_eq!(early.header("retry-after"), Some("1"), "{surface}");
+        let early = world.retention(&whole_order()).await;
+        assert_in_progress(&early);
+        assert_eq!(early.header("retry-after"), Some("1"), "{surface}");
+        for order in [json!({"run": "resume"}), with(whole_order(), "runId", "r")] {
+            let early = report(&world, &order).await;
+            assert_eq!(statuses(&early).len(), 3, "{surface}: {early:#}");
+            assert!(statuses(&early).iter().all(|(_, status)| status == "pending"), "{surface}: {early:#}");
         }
         let planned = report(&world, &with(whole_order(), "run", "plan")).await;
         assert_eq!(statuses(&planned).len(), 3, "a plan needs no lease");

@@ -62,7 +62,18 @@ async fn a_merge_raises_the_policy_that_is_there_and_leaves_all_else_of_it() {
 
     assert_eq!((status(&first), compliance(&first)), ("merged", "VERIFIED"), "{first:#}");
     assert_eq!(only(&first)["policyId"], "old");
-    assert_eq!(only(&first)["merge"], json!({"from": 90, "to": 90}));
+    let raised = json!({"name": "Others", "policyId": "old", "from": 80, "to": 90});
+    let merge = json!({"from": 90, "to": 90, "raised": raised});
+    assert_eq!(only(&first)["merge"], merge);
+    let entries = world.trail(&format!("policy:platform {}:Calls", world.genesys.url()));
+    let told: Vec<_> = entries.iter().map(|entry| (&entry["action"], &entry["merge"])).collect();
+    assert_eq!(
+        told,
+        [(&json!("policy-intended"), &merge), (&json!("policy-merged"), &merge)],
+        "{entries:#?}"
+    );
+    let notice = notices(&world).remove(0);
+    assert!(notice.to_string().contains(&raised.to_string()), "{notice:#}");
     let mut stored = world.genesys.policies()[0].stored.clone();
     let days = "/mediaPolicies/callPolicy/actions/retentionDuration/deleteRetention/days";
     assert_eq!(stored.pointer(days), Some(&json!(90)));
@@ -458,4 +469,59 @@ async fn a_merge_whose_answer_was_lost_is_made_once() {
             assert_eq!(longest, 1, "{surface} {fault}: {:?}", periods(&world));
         }
     }
+}
+
+/// On the guides' surface an older version stays where it is, and may be what the new one is said to overlap with.
+#[tokio::test]
+async fn an_older_version_of_ours_in_the_way_is_named_as_such_and_is_not_taken_for_the_new_one() {
+    let world = world(Surface::Guide).await;
+    assert_eq!(status(&report(&world, &calls(90)).await), "created");
+    world.genesys.policies_go(PolicyCourse::always_conflicts());
+
+    let reviewed = report(&world, &calls(100)).await;
+    assert_eq!(status(&reviewed), "review_required", "{reviewed:#}");
+    assert_eq!(error(&reviewed), "it overlaps with an older version of itself (90 days)");
+    let before = asked_for(&world);
+    let merged = report(&world, &merging(calls(100))).await;
+
+    assert_eq!(status(&merged), "review_required", "{merged:#}");
+    assert_eq!(asked_for(&world) - before, 2, "once, and once resolved");
+    assert_eq!(times(&merged, "OVERLAP_DETECTED"), 1, "{merged:#}");
+    assert_eq!(periods(&world), [named("Calls", 90)]);
+}
+
+/// It was registered after all, and the repeat is told that it overlaps with it.
+#[tokio::test]
+async fn an_overlap_with_what_a_lost_request_has_made_is_no_overlap() {
+    let world = World::with(Surface::Guide, &[AUDIT, ("RETENTION_POLL_ATTEMPTS", "2")]).await;
+    world.genesys.policies_go(PolicyCourse::job().never_ends());
+    world.genesys.fault(Operation::CreatePolicy, Fault::effect_then_drop());
+    world.genesys.fault(Operation::CreatePolicy, Fault::stall_before_effect());
+
+    let order = calls(90);
+    let (found, ()) = tokio::join!(report(&world, &order), async {
+        world.genesys.wait_for_stalled(1).await;
+        world.genesys.finish_jobs();
+        world.genesys.policies_go(PolicyCourse::always_conflicts());
+        world.genesys.release_stalled();
+    });
+
+    assert_eq!((status(&found), compliance(&found)), ("created", "VERIFIED"), "{found:#}");
+    assert_eq!(times(&found, "OVERLAP_DETECTED"), 0, "{found:#}");
+    assert_eq!(periods(&world), [named("Calls", 90)]);
+    assert_eq!(world.genesys.request_count(Operation::CreatePolicy), 2);
+}
+
+/// What is off is not switched on by a merge, nor changed by it.
+#[tokio::test]
+async fn an_overlap_is_not_resolved_into_a_policy_that_is_off() {
+    let world = world(Surface::Platform).await;
+    world.genesys.policy("old", Policy::new("Others", "call", 99).member("enabled", false));
+    world.genesys.policies_go(PolicyCourse::job().conflicts_first(1));
+
+    let report = report(&world, &merging(calls(90))).await;
+
+    assert_eq!((status(&report), compliance(&report)), ("merged", "VERIFIED"), "{report:#}");
+    assert_eq!(periods(&world), [named("Others", 99), named("Calls", 90)]);
+    assert_eq!(world.genesys.request_count(Operation::UpdatePolicy), 0);
 }

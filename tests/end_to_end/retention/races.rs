@@ -43,6 +43,13 @@ fn assert_in_progress(response: &Response) {
     assert_eq!(response.json()["retryable"], true);
 }
 
+/// Whether all of it waits for a run that is at work.
+fn is_left_to_another_run(report: &Value) -> bool {
+    let policies = report["policies"].as_array().expect("policies");
+    let is_left = |it: &Value| it["status"] == "pending" && it["error"] == "another run is at work";
+    !policies.is_empty() && policies.iter().all(is_left)
+}
+
 #[track_caller]
 fn assert_key_reused(response: &Response) {
     assert_eq!((response.status, response.problem().as_str()), (422, "key-reused"), "{response:?}");
@@ -172,21 +179,31 @@ async fn a_later_run_without_a_name_and_one_of_another_name_are_new_runs() {
 }
 
 #[tokio::test]
-async fn a_run_that_was_never_begun_may_be_delivered_again() {
+async fn a_scheduled_run_that_meets_another_is_carried_out_by_the_next_resume() {
     for surface in SURFACES {
         let world = world(surface).await;
         world.genesys.fault(Operation::ListPolicies, Fault::stall_before_effect());
 
-        let order = whole_order();
-        let (_, early) = while_stalled(&world, world.retention(&order), async {
+        let first = super::order("run", &[policy("Texts", "sms", 30)]);
+        let (first, early) = while_stalled(&world, world.retention(&first), async {
             world.retention(&scheduled("r-1")).await
         })
         .await;
-        let late = report(&world, &scheduled("r-1")).await;
+        let early = reported(&early);
+        let again = report(&world, &scheduled("r-1")).await;
+        let late = carry_on(&world, &world.gateway).await;
 
-        assert_in_progress(&early);
-        assert!(statuses(&late).iter().all(|(_, status)| status == "unchanged"), "{surface}: {late:#}");
-        assert_deployed_once(&world, &NAMES, &surface.to_string());
+        assert_well(&reported(&first), &surface.to_string());
+        assert!(is_left_to_another_run(&early), "{early:#}");
+        assert_eq!(early["policies"].as_array().map(Vec::len), Some(3));
+        assert_eq!(
+            (&early["runId"], &early["summary"]["policyCompliance"]),
+            (&json!("r-1"), &json!("PENDING"))
+        );
+        assert_eq!(again, early, "{surface}: a run has one report");
+        assert_eq!(late.len(), 1, "{surface}: {late:#?}");
+        assert_well(&late[0], &surface.to_string());
+        assert_deployed_once(&world, &["Calls", "Chats", "Emails", "Texts"], &surface.to_string());
     }
 }
 
@@ -200,14 +217,16 @@ async fn two_runs_at_once_are_one_after_the_other_and_the_second_may_come_again(
         let other = super::order("run", &[policy("Texts", "sms", 30)]);
 
         let order = whole_order();
-        let (first, refused) = while_stalled(&world, world.retention(&order), async {
+        let (first, (refused, resumed)) = while_stalled(&world, world.retention(&order), async {
             let mut refused = Vec::new();
-            for order in [&other, &order, &resume] {
+            for order in [&other, &order] {
                 refused.push(world.retention_at(&cold, order).await);
             }
-            refused
+            (refused, reported(&world.retention_at(&cold, &resume).await))
         })
         .await;
+        assert!(is_left_to_another_run(&resumed), "{resumed:#}");
+        assert_eq!(resumed["policies"].as_array().map(Vec::len), Some(3), "{surface}: what was ordered");
         refused.iter().for_each(assert_in_progress);
         let calls = asked(&world);
         assert_eq!(

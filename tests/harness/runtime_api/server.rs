@@ -112,10 +112,9 @@ impl Api {
         set("content-type", "application/json");
         set("lambda-runtime-aws-request-id", id);
         set("lambda-runtime-invoked-function-arn", &function_arn(&self.function));
-        set(
-            "lambda-runtime-trace-id",
-            "Root=1-67891233-abcdef012345678912345678;Parent=53995c3f42cd8ad8;Sampled=0",
-        );
+        if let Some(trace) = invocation.trace {
+            set("lambda-runtime-trace-id", &trace);
+        }
         match invocation.deadline {
             Deadline::In(left) => {
                 set("lambda-runtime-deadline-ms", &(since_1970() + left).as_millis().to_string());

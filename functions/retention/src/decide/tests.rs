@@ -39,8 +39,8 @@ fn changed(found: &Found, surface: Surface, change: impl FnOnce(&mut Value)) -> 
 }
 
 pub(crate) const MERGE: Rules = Rules { on_overlap: OnOverlap::Merge, on_drift: OnDrift::Report };
-const REVIEW: Rules = Rules { on_overlap: OnOverlap::Review, on_drift: OnDrift::Report };
-const APPLY: Rules = Rules { on_overlap: OnOverlap::Review, on_drift: OnDrift::Apply };
+pub(crate) const REVIEW: Rules = Rules { on_overlap: OnOverlap::Review, on_drift: OnDrift::Report };
+pub(crate) const APPLY: Rules = Rules { on_overlap: OnOverlap::Review, on_drift: OnDrift::Apply };
 
 fn case<'a>(surface: Surface, written: &'a Written, rules: Rules, mark: Option<&'a Mark>) -> Case<'a> {
     Case { surface, written, rules, mark, others: &[], cap: None }
@@ -51,7 +51,7 @@ fn id(text: &str) -> PolicyId {
 }
 
 /// How a policy of ours is remembered that was deployed as written.
-fn deployed(surface: Surface, written: &Written, policy_id: &str) -> Mark {
+pub(crate) fn deployed(surface: Surface, written: &Written, policy_id: &str) -> Mark {
     let case = case(surface, written, REVIEW, None);
     let asked = case.body(written.policy.days);
     case.ours(&there(surface, policy_id, &written.policy.name, written.policy.days), asked)
@@ -214,7 +214,7 @@ fn a_policy_that_another_was_merged_into_follows_its_own_text_when_that_changes(
         whose: Whose::Another,
         own: None,
     };
-    let others = [talks];
+    let others = [&talks];
     let decide = |written: &Written| {
         let case = Case { others: &others, ..case(Surface::Platform, written, MERGE, Some(&mark)) };
         case.decide(std::slice::from_ref(&raised))

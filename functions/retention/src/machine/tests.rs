@@ -1,24 +1,30 @@
 //! Every history there can be, up to a length: whatever happens, in whatever order.
 
+use std::collections::BTreeSet;
+
 use shared::genesys::Surface;
 
 use super::*;
-use crate::decide::tests::{MERGE, there, written};
-use crate::order::Written;
+use crate::decide::tests::{APPLY, MERGE, REVIEW, deployed, there, written};
+use crate::order::{Rules, Written};
 
 const POLLING: Polling = Polling { base: Duration::from_secs(2), attempts: 2 };
 
 /// How long a history may be.
-const LENGTH: usize = 8;
+const LENGTH: usize = 7;
 
 /// What has happened in a history, as far as it matters for what may come next.
 #[derive(Clone, Debug, Default)]
 struct Past {
     sends: u32,
     conflicts: u32,
-    /// Since the last time it was asked for: whether that may have been done, and how often it was looked for then.
+    /// Since the last time it was asked for: whether one more may have been made, and how often it was looked for then.
     may_be_there: bool,
     looks: u32,
+    /// Whether what was asked for last was to replace what is there.
+    replaces: bool,
+    /// Whether Genesys Cloud said once that it takes it on, and not how one could follow it.
+    was_accepted: bool,
     events: Vec<String>,
 }
 
@@ -27,26 +33,31 @@ struct Explorer<'a> {
     surface: Surface,
     there: Vec<Vec<Found>>,
     histories: usize,
-    ends: std::collections::BTreeSet<&'static str>,
+    ends: BTreeSet<&'static str>,
 }
 
 #[test]
 fn whatever_happens_nothing_is_asked_for_twice_that_may_have_been_done() {
-    let written = written("Calls", 90);
+    let (now, before) = (written("Calls", 90), written("Calls", 60));
     for surface in [Surface::Platform, Surface::Guide] {
-        let mut explorer = Explorer::new(surface, &written);
-        explorer.go_on(&Phase::Deciding, resume(&Phase::Deciding), &Past::default());
-        assert!(explorer.histories > 5_000, "{}", explorer.histories);
-        let ends = ["created", "drift", "failed", "merged", "review_required", "unchanged"];
-        for end in ends {
-            assert!(explorer.ends.contains(end) || end == "drift", "{surface:?} never {end}");
+        let (mut ends, mut histories) = (BTreeSet::new(), 0);
+        for rules in [MERGE, REVIEW, APPLY] {
+            for mark in [None, Some(deployed(surface, &now, "a")), Some(deployed(surface, &before, "a"))] {
+                let mut explorer = Explorer::new(surface, &now, rules, mark.as_ref());
+                explorer.go_on(&Phase::Deciding, resume(&Phase::Deciding), &Past::default());
+                histories += explorer.histories;
+                ends.append(&mut explorer.ends);
+            }
         }
+        let all = ["created", "drift", "failed", "merged", "review_required", "unchanged", "updated"];
+        assert_eq!(ends, all.into(), "{surface:?}");
+        assert!(histories > 20_000, "{surface:?}: {histories}");
     }
 }
 
 impl<'a> Explorer<'a> {
-    fn new(surface: Surface, written: &'a Written) -> Self {
-        let case = Case { surface, written, rules: MERGE, mark: None, others: &[], cap: None };
+    fn new(surface: Surface, written: &'a Written, rules: Rules, mark: Option<&'a Mark>) -> Self {
+        let case = Case { surface, written, rules, mark, others: &[], cap: None };
         let worlds = [
             vec![],
             vec![there(surface, "a", "Calls", 90)],
@@ -54,7 +65,7 @@ impl<'a> Explorer<'a> {
             vec![there(surface, "o", "Other", 85)],
             vec![there(surface, "o", "Other", 95)],
         ];
-        Self { case, surface, there: worlds.into(), histories: 0, ends: std::collections::BTreeSet::new() }
+        Self { case, surface, there: worlds.into(), histories: 0, ends: BTreeSet::new() }
     }
 
     /// Takes every event that can come next.
@@ -88,6 +99,8 @@ impl<'a> Explorer<'a> {
                     Asked::NotPerformed(NotPerformed::RateLimited { retry_after: None }),
                     Asked::NotPerformed(NotPerformed::Unavailable),
                     Asked::NotPerformed(NotPerformed::OutOfTime),
+                    Asked::NotPerformed(NotPerformed::Rejected),
+                    Asked::Accepted("it names no job"),
                     Asked::Unclear("lost"),
                 ]
                 .map(Event::Asked)
@@ -99,6 +112,7 @@ impl<'a> Explorer<'a> {
                 Event::Job(JobStanding::Failed("no".to_owned())),
                 Event::Job(JobStanding::Unknown),
                 Event::JobUnread(throttled),
+                Event::JobUnread(Unread::NotPerformed(NotPerformed::OutOfTime)),
             ]
             .into(),
             Next::Read { .. } => worlds
@@ -122,7 +136,10 @@ impl<'a> Explorer<'a> {
         past.events.push(format!("{event:?}"));
         match &event {
             Event::Asked(asked) => {
-                past.may_be_there = matches!(asked, Asked::Job(_) | Asked::Done(_) | Asked::Unclear(_));
+                let may_be_done =
+                    matches!(asked, Asked::Job(_) | Asked::Done(_) | Asked::Accepted(_) | Asked::Unclear(_));
+                past.may_be_there = may_be_done && !past.replaces;
+                past.was_accepted |= matches!(asked, Asked::Accepted(_));
                 past.conflicts += u32::from(*asked == Asked::Conflict);
                 past.looks = 0;
             }
@@ -133,9 +150,10 @@ impl<'a> Explorer<'a> {
         if step.next == Next::Send {
             past.sends += 1;
             let Phase::Sending { write, .. } = &step.phase else { panic!("{:?} {past:?}", step.phase) };
-            // What may be there was looked for, for as long as a job may take; but to replace is harmless.
-            let was_sought = past.looks > POLLING.attempts || write.target.is_some();
-            assert!(!past.may_be_there || was_sought, "{past:?}");
+            // What may have been made was looked for, for as long as a job may take.
+            assert!(!past.may_be_there || past.looks > POLLING.attempts, "{past:?}");
+            assert!(!past.was_accepted, "it was accepted, and is asked for once more: {past:?}");
+            past.replaces = write.target.is_some();
             assert!(past.conflicts < 2 && past.sends <= MAX_SENDS + 1, "{past:?}");
         }
         self.go_on(&step.phase, step.next, &past);
@@ -177,18 +195,23 @@ fn a_job_is_polled_as_often_as_it_may_be_and_then_stays_open() {
         Case { surface: Surface::Guide, written: &written, rules: MERGE, mark: None, others: &[], cap: None };
     let Decision::Write { write, .. } = case.decide(&[]) else { panic!("a write") };
     let job = JobId::parse("j").unwrap();
-    let mut phase = Phase::InJob { write, job, sends: 1, polls: 0 };
+    let mut phase = Phase::InJob { write, job, sends: 1, polls: 0, misses: 0 };
     for _ in 1..POLLING.attempts {
         let polled = step(&case, POLLING, phase, Event::Job(JobStanding::Running));
         assert!(matches!(polled.next, Next::Poll { .. }));
         phase = polled.phase;
     }
     let unread = Event::JobUnread(Unread::NotPerformed(NotPerformed::Unavailable));
-    assert_eq!(
-        step(&case, POLLING, phase.clone(), unread).phase,
-        phase,
-        "what nobody answered does not count"
+    let missed = step(&case, POLLING, phase.clone(), unread);
+    assert!(
+        matches!(missed.phase, Phase::InJob { polls: 1, misses: 1, .. }),
+        "what nobody answered is no look: {missed:?}"
     );
+    assert_eq!(missed.next, Next::Poll { after: POLLING.wait_before(3) }, "but the next is later for it");
+    let patience = Duration::from_secs(90);
+    let asked = NotPerformed::RateLimited { retry_after: Some(patience) };
+    let patient = step(&case, POLLING, phase.clone(), Event::JobUnread(Unread::NotPerformed(asked)));
+    assert_eq!(patient.next, Next::Poll { after: patience }, "it is waited for as long as is asked");
     let last = step(&case, POLLING, phase, Event::Job(JobStanding::Running));
     assert!(matches!(last.next, Next::End(end) if end.is_open && end.status == Status::Failed));
 }

@@ -29,11 +29,15 @@ pub(super) fn body(policy: &Policy, days: u64) -> Value {
     })
 }
 
-/// The members that make a policy what it is. The metadata tell where it comes from, and some gateways do not show them.
-pub(super) fn essence(asked: &Value) -> Value {
+/// Members that say little of what becomes of anybody's data. Some gateways do not show them in their lists.
+const OFTEN_HIDDEN: [&str; 2] = ["description", "schedule"];
+
+/// The members that a stored policy is held against. The metadata only tell where it comes from.
+pub(super) fn essence(asked: &Value, stored: &Value) -> Value {
     let mut essence = asked.clone();
     if let Some(members) = essence.as_object_mut() {
-        members.remove("metadata");
+        let is_hidden = |name: &str| OFTEN_HIDDEN.contains(&name) && stored.get(name).is_none();
+        members.retain(|name, _| name != "metadata" && !is_hidden(name));
     }
     essence
 }

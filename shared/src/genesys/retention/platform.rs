@@ -13,6 +13,9 @@ const ITS_OWN: [&str; 7] =
 /// Where the period is, in the part of one medium.
 const DAYS: &str = "/actions/retentionDuration/deleteRetention/days";
 
+/// After how many days it is archived, which nobody here asks for.
+const ARCHIVED: &str = "/actions/retentionDuration/archiveRetention/days";
+
 /// The parts of a policy about these objects; none, if there is no place for them.
 fn parts(object_type: ObjectType) -> &'static [&'static str] {
     match object_type {
@@ -111,7 +114,12 @@ pub(super) fn adds_nothing(asked: &Value, stored: &Value) -> bool {
     };
     let media = stored["mediaPolicies"].as_object().into_iter().flatten();
     let parts = media.into_iter().all(|(name, part)| match asked["mediaPolicies"].get(name) {
-        Some(asked) => ["conditions", "actions"].iter().all(|it| has_no_more(&asked[it], &part[it])),
+        Some(asked) => {
+            let archives =
+                |part: &Value| part.pointer(ARCHIVED).and_then(super::whole).is_some_and(|it| it > 0);
+            let same = ["conditions", "actions"].iter().all(|it| has_no_more(&asked[it], &part[it]));
+            same && (archives(asked) || !archives(part))
+        }
         None => part.is_null(),
     });
     parts && ["conditions", "actions"].iter().all(|it| has_no_more(&asked[it], &stored[it]))

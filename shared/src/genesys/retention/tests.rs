@@ -155,6 +155,7 @@ fn any_2xx_is_taken_for_what_it_says() {
     assert_eq!(taken(&answer(200, r#"{"policyId":"p-1"}"#), None), done(Some("p-1")));
     assert_eq!(taken(&answer(202, ""), Some("j-1")), job("j-1"));
     assert_eq!(taken(&answer(202, r#"{"jobId":"j-2"}"#), None), job("j-2"));
-    assert!(matches!(taken(&answer(202, "oops"), None), Asked::Unclear(_)));
-    assert!(matches!(taken(&answer(202, ""), Some("../j")), Asked::Unclear(_)));
+    assert_eq!(taken(&answer(202, r#"{"jobId":7}"#), None), job("7"));
+    assert!(matches!(taken(&answer(202, "oops"), None), Asked::Accepted(_)));
+    assert!(matches!(taken(&answer(202, ""), Some("../j")), Asked::Accepted(_)));
 }
