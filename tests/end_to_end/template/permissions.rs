@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use simulator::{Behaviour, Conversation, Fault, Operation, PolicyCourse, Queue, Surface};
 
 use super::roles::statements;
-use super::{FUNCTIONS, as_text, texts};
+use super::{FUNCTIONS, as_text, source, texts};
 
 /// What a role may do with the table, and to what.
 fn granted(role: &str) -> BTreeSet<(String, String)> {
@@ -207,6 +207,32 @@ async fn the_relay_may_do_what_it_does_and_no_more() {
     sweep(&relay).await;
 
     assert_eq!(granted("RelayRole"), world.store.accesses());
+}
+
+/// The services of AWS that a crate asks something of.
+fn services(crate_path: &str) -> BTreeSet<String> {
+    let manifest = source(&format!("{crate_path}/Cargo.toml"));
+    let names = manifest.lines().filter_map(|line| line.strip_prefix("aws-sdk-"));
+    names.filter_map(|rest| rest.split(['.', ' ', '=']).next()).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_role_allows_requests_to_the_services_that_the_code_speaks_to_and_to_no_others() {
+    // The stand-ins for these services know these requests, and refuse any other.
+    let requests = [("secretsmanager", "secretsmanager:GetSecretValue"), ("eventbridge", "events:PutEvents")];
+    for (binary, name) in FUNCTIONS {
+        let mut spoken_to = services("shared");
+        spoken_to.extend(services(&format!("functions/{binary}")));
+        assert!(spoken_to.remove("dynamodb"), "{binary}");
+        let granted: BTreeSet<_> =
+            statements(&format!("{name}Role")).iter().flat_map(|it| texts(&it["Action"])).collect();
+        for (service, request) in requests {
+            // Every crate has what shared has; only some settings name a secret.
+            assert!(!granted.contains(request) || spoken_to.contains(service), "{binary}: {request}");
+        }
+        let known: BTreeSet<_> = requests.iter().map(|(service, _)| (*service).to_owned()).collect();
+        assert!(spoken_to.is_subset(&known), "{binary}: {spoken_to:?}");
+    }
 }
 
 #[test]

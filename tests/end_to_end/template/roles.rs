@@ -17,14 +17,14 @@ pub(super) fn statements(role: &str) -> Vec<Value> {
     let policies = TEMPLATE["Resources"][role]["Properties"]["Policies"].clone();
     let policies = policies.as_array().unwrap_or_else(|| panic!("{role} has no policies")).iter();
     policies
-        .flat_map(|policy| policy["PolicyDocument"]["Statement"].as_array().expect("a list").clone())
+        .flat_map(|policy| policy["PolicyDocument"]["Statement"].as_array().expect("a list"))
         .map(unconditional)
         .collect()
 }
 
 /// A statement that may be left out, as it is where it is not.
-fn unconditional(statement: Value) -> Value {
-    statement.get("Fn::If").map_or(statement.clone(), |condition| condition[1].clone())
+fn unconditional(statement: &Value) -> Value {
+    statement.get("Fn::If").map_or(statement, |condition| &condition[1]).clone()
 }
 
 /// What a statement is about: a resource's attribute, or what a parameter names.
@@ -145,8 +145,8 @@ fn shared(policy: &str) -> (Value, String, BTreeSet<String>) {
         panic!("one statement: {resource}")
     };
     let condition = as_text(&resource["Condition"]);
-    let attached = json!({"Fn::If": [condition, {"Ref": policy}, {"Ref": "AWS::NoValue"}]});
-    let attaches = |role: &Value| as_list(&role["Properties"]["ManagedPolicyArns"]).contains(&attached);
+    let element = json!({"Fn::If": [condition, {"Ref": policy}, {"Ref": "AWS::NoValue"}]});
+    let attaches = |role: &Value| as_list(&role["Properties"]["ManagedPolicyArns"]).contains(&element);
     let roles = resources("AWS::IAM::Role").into_iter().filter(|(_, role)| attaches(role));
     (statement.clone(), condition, roles.map(|(name, _)| name).collect())
 }
@@ -190,7 +190,7 @@ fn all_statements(value: &Value, found: &mut Vec<Value>) {
         Value::Array(elements) => elements.iter().for_each(|element| all_statements(element, found)),
         Value::Object(members) => {
             let statements = members.get("Statement").and_then(Value::as_array).into_iter().flatten();
-            found.extend(statements.cloned().map(unconditional));
+            found.extend(statements.map(unconditional));
             members.values().for_each(|member| all_statements(member, found));
         }
         _ => {}

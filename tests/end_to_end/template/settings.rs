@@ -56,7 +56,7 @@ fn environment(function: &Value, parameters: &BTreeMap<String, String>) -> Vec<(
     variables.iter().filter_map(|(name, it)| Some((name.clone(), value(it)?))).collect()
 }
 
-/// What CloudFormation makes of a value: its own resources' names, and secrets in the place of references to them.
+/// What `CloudFormation` makes of a value: its own resources' names, and secrets in the place of references to them.
 fn plain(value: &Value) -> String {
     match (value["Ref"].as_str(), value["Fn::Sub"].as_str()) {
         (Some("Table" | "EventBus"), _) => "patchbay".to_owned(),
