@@ -138,7 +138,10 @@ async fn an_event_that_comes_twice_sends_one_survey_and_makes_one_transfer() {
                 let input = transformed(&target["InputTransformer"], event);
                 let first = function.invoke(input.clone()).await.json();
                 let again = function.invoke(input).await.json();
-                assert_eq!(first["transferId"], again["transferId"], "{name}");
+                for answer in [&first, &again] {
+                    assert_eq!(answer["idempotencyKey"], event["detail"]["event_id"], "{name}");
+                }
+                assert_eq!((&first["replayed"], &again["replayed"]), (&json!(false), &json!(true)), "{name}");
                 invoked += 1;
             }
         }

@@ -142,12 +142,12 @@ fn as_text(value: &Value) -> String {
 
 #[test]
 fn expressions_are_what_jsonata_makes_of_them() {
-    let states =
-        json!({"input": {"a": 1, "t": "x y", "j": "{\"m\":\"it\"}"}, "context": {"State": {"Name": "S"}}});
+    let cause = r#"{"m":"it"}"#;
+    let states = json!({"cause": cause, "input": {"a": 1, "t": "x y"}, "context": {"State": {"Name": "S"}}});
     for (expression, value) in [
         ("$states.input.a < 300", json!(true)),
         ("$states.context.State.Name & '/ ' & $states.input.t & $states.input.a", json!("S/ x y1")),
-        ("$parse($states.input.j).m", json!("it")),
+        ("$parse($states.cause).m", json!("it")),
         ("$merge([$states.input, {'a': 'it', 'b': $string(2)}])", json!({"a": "it", "t": "x y", "b": "2"})),
     ] {
         assert_eq!(evaluate(expression, &states), value, "{expression}");

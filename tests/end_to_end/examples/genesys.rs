@@ -166,9 +166,14 @@ async fn a_web_services_data_action_does_the_same_over_http() {
     for is_repeat in [false, true] {
         let closed = posted(&world, &close, &closing()).await;
         assert_eq!((closed.status, closed.is_replay()), (200, is_repeat), "{closed:?}");
+        assert_eq!(closed.header("idempotency-key"), Some(format!("{CONVERSATION}/close").as_str()));
         assert_eq!(outcome(&close, &closed.json()), json!({"ticketId": "t-1"}));
         let transferred = posted(&world, &transfer, &transferring()).await;
         assert_eq!((transferred.status, transferred.is_replay()), (200, is_repeat), "{transferred:?}");
+        assert_eq!(
+            transferred.header("idempotency-key"),
+            Some(format!("{CONVERSATION}/to-experts").as_str())
+        );
         assert_eq!(outcome(&transfer, &transferred.json())["status"], "completed");
     }
 

@@ -332,10 +332,7 @@ async fn a_ticket_of_which_nobody_knows_is_not_opened_again() {
     for _ in 0..2 {
         let ended = machine.play("case").await;
         assert_eq!((ended.state.as_str(), ended.error.as_deref()), ("FindOut", Some("OutcomeUnknown")));
-        assert!(
-            text(&ended.output).starts_with("Whether OpenTicket happened is not known. The "),
-            "{ended:?}"
-        );
+        assert!(text(&ended.output).starts_with("Whether OpenTicket happened is not known. "), "{ended:?}");
         assert_eq!((ended.sent.len(), ended.errors()), (1, vec!["OutcomeUnknown"]));
     }
     assert_eq!((world.genesys.effects("open-ticket").len(), world.genesys.transfer_count()), (1, 0));
