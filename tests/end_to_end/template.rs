@@ -106,7 +106,8 @@ fn resolved(part: &Value, parameters: &BTreeMap<String, String>) -> Option<Value
     Some(match part {
         Value::Array(elements) => elements.iter().filter_map(|it| resolved(it, parameters)).collect(),
         Value::Object(members) => {
-            let members = members.iter().filter_map(|(name, it)| Some((name.clone(), resolved(it, parameters)?)));
+            let members =
+                members.iter().filter_map(|(name, it)| Some((name.clone(), resolved(it, parameters)?)));
             Value::Object(members.collect())
         }
         plain => plain.clone(),

@@ -27,7 +27,8 @@ fn section(heading: &str) -> String {
 
 /// What stands in single quotes after `--option`, once for each command of a section.
 fn quoted(section: &str, option: &str) -> Vec<String> {
-    let quoted = section.split(&format!("--{option} '")).skip(1);
+    let option = format!("--{option} '");
+    let quoted = section.split(option.as_str()).skip(1);
     quoted.map(|rest| rest.split('\'').next().expect("a closing quote").to_owned()).collect()
 }
 

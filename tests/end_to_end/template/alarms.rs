@@ -40,7 +40,8 @@ fn watched(alarm: &Value) -> Vec<Watched> {
 pub(super) fn assert_filled((namespace, name, dimensions): &Watched) {
     let value = |dimension: &str| &dimensions[dimension];
     let is = |reference: &Value, form: &str, suffix: &str, kind: &str| {
-        let id = reference[form].as_str().and_then(|it| it.strip_suffix(suffix)).unwrap_or_default().to_owned();
+        let id =
+            reference[form].as_str().and_then(|it| it.strip_suffix(suffix)).unwrap_or_default().to_owned();
         assert!(resources(kind).contains_key(&id), "{name} of {reference}");
     };
     match namespace.as_str() {
@@ -76,7 +77,9 @@ fn what_somebody_must_hear_of_has_an_alarm() {
         .values()
         .flat_map(watched)
         .map(|(_, name, dimensions)| {
-            let of = dimensions.values().map(|it| as_text(it.as_object().map_or(it, |it| &it[it.keys().next().unwrap()])));
+            let of = dimensions
+                .values()
+                .map(|it| as_text(it.as_object().map_or(it, |it| &it[it.keys().next().unwrap()])));
             (name, of.collect::<Vec<_>>().join(" "))
         })
         .collect();
@@ -106,7 +109,9 @@ fn what_somebody_must_hear_of_has_an_alarm() {
     for (metric, of) in needed {
         assert!(watched.contains(&(metric.to_owned(), of.clone())), "nobody watches {metric} of {of}");
     }
-    for operation in ["GetItem", "PutItem", "UpdateItem", "Query", "BatchGetItem", "BatchWriteItem", "TransactWriteItems"] {
+    for operation in
+        ["GetItem", "PutItem", "UpdateItem", "Query", "BatchGetItem", "BatchWriteItem", "TransactWriteItems"]
+    {
         let errors = ("SystemErrors".to_owned(), format!("{operation} Table"));
         assert!(watched.contains(&errors), "nobody watches the errors of {operation}: {watched:?}");
     }

@@ -14,14 +14,15 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use simulator::{Behaviour, Conversation, Fault, Operation, PolicyCourse, Queue, Surface};
 
-use super::{FUNCTIONS, as_text, texts};
 use super::roles::statements;
+use super::{FUNCTIONS, as_text, texts};
 
 /// What a role may do with the table, and to what.
 fn granted(role: &str) -> BTreeSet<(String, String)> {
     let on_the_table = |statement: &Value| {
         let resource = &statement["Resource"];
-        resource["Fn::GetAtt"] == "Table.Arn" || resource["Fn::Sub"].as_str().is_some_and(|it| it.starts_with("${Table.Arn}"))
+        resource["Fn::GetAtt"] == "Table.Arn"
+            || resource["Fn::Sub"].as_str().is_some_and(|it| it.starts_with("${Table.Arn}"))
     };
     statements(role).iter().filter(|it| on_the_table(it)).flat_map(pairs).collect()
 }
@@ -139,9 +140,7 @@ async fn retention_may_do_what_it_does_and_no_more() {
         };
         (0..count).map(policy).collect()
     };
-    let order = |id: &str, count| {
-        json!({"run": "run", "runId": id, "licenseTier": "STANDARD", "policies": policies(count)})
-    };
+    let order = |id: &str, count| json!({"run": "run", "runId": id, "licenseTier": "STANDARD", "policies": policies(count)});
     let cold = world.another_instance(&[]).await;
 
     let first = world.retention(&order("r", 20)).await;

@@ -60,10 +60,15 @@ fn owed(binary: &str, name: &str) -> BTreeSet<(String, String)> {
     for (_, stream) in events("DynamoDB").iter().filter(|(of, _)| of == binary) {
         let actions = ["DescribeStream", "GetRecords", "GetShardIterator", "ListStreams"];
         let actions = actions.map(|action| format!("dynamodb:{action}"));
-        owe(&actions.each_ref().map(String::as_str), stream["Stream"]["Fn::GetAtt"].as_str().expect("a stream"));
+        owe(
+            &actions.each_ref().map(String::as_str),
+            stream["Stream"]["Fn::GetAtt"].as_str().expect("a stream"),
+        );
         destinations.push(stream["DestinationConfig"].clone());
     }
-    for destination in destinations.iter().filter_map(|it| it["OnFailure"]["Destination"]["Fn::GetAtt"].as_str()) {
+    for destination in
+        destinations.iter().filter_map(|it| it["OnFailure"]["Destination"]["Fn::GetAtt"].as_str())
+    {
         owe(&["sqs:SendMessage"], destination);
     }
     owed
@@ -79,7 +84,9 @@ fn each_functions_role_may_do_what_its_settings_sources_and_logs_need_and_no_mor
             .flat_map(|statement| {
                 let actions = texts(&statement["Action"]);
                 let about = about(statement);
-                actions.into_iter().flat_map(move |action| about.clone().into_iter().map(move |it| (action.clone(), it)))
+                actions
+                    .into_iter()
+                    .flat_map(move |action| about.clone().into_iter().map(move |it| (action.clone(), it)))
             })
             .filter(|(_, about)| !about.starts_with("Table.Arn") && !about.starts_with("${Table.Arn}"))
             .collect();
@@ -110,7 +117,8 @@ fn genesys_cloud_may_invoke_two_functions_if_it_knows_the_organisation() {
     let role = template::read()["Resources"]["GenesysRole"].take();
     assert_eq!(role["Condition"], "HasGenesysOrganization");
     let id = "1f0b2a4e-0000-4000-8000-000000000001";
-    for (region, account) in [("mypurecloud.ie", "765628985471"), ("use2.us-gov-pure.cloud", "325654371633")] {
+    for (region, account) in [("mypurecloud.ie", "765628985471"), ("use2.us-gov-pure.cloud", "325654371633")]
+    {
         let parameters = with(&[("GenesysRegion", region), ("GenesysOrganizationId", id)]);
         let trust = resolved(&role["Properties"]["AssumeRolePolicyDocument"]["Statement"], &parameters);
         let expected = json!([{
@@ -140,7 +148,8 @@ fn shared(policy: &str) -> (Value, BTreeSet<String>) {
 
 fn via(statement: &Value) -> BTreeSet<String> {
     let services = super::as_list(&statement["Condition"]["StringEquals"]["kms:ViaService"]);
-    let service = |it: &Value| it["Fn::Sub"].as_str().expect("a text").split('.').next().expect("a name").to_owned();
+    let service =
+        |it: &Value| it["Fn::Sub"].as_str().expect("a text").split('.').next().expect("a name").to_owned();
     services.iter().map(service).collect()
 }
 

@@ -104,7 +104,10 @@ fn only_the_webhook_is_open_and_the_others_ask_for_iam_or_for_a_token() {
         assert_eq!(routes[WEBHOOK]["AuthorizationType"], "NONE");
         for (key, scopes) in [(DATA_ACTIONS, "data-actions"), (TRANSFERS, "transfers,calls")] {
             let route = &routes[key];
-            assert_eq!((route["AuthorizationType"].as_str(), &route["AuthorizerId"]), (Some(kind), &authorizer));
+            assert_eq!(
+                (route["AuthorizationType"].as_str(), &route["AuthorizerId"]),
+                (Some(kind), &authorizer)
+            );
             let asked_for = if has_scopes { json!({"Fn::Split": [",", scopes]}) } else { Value::Null };
             assert_eq!(route["AuthorizationScopes"], asked_for, "{key}");
         }
@@ -122,7 +125,10 @@ fn every_route_is_limited_and_the_open_one_by_itself() {
     let stage = template::read()["Resources"]["HttpApiStage"].take();
     let limits = |rate: &str, burst: &str| json!({"ThrottlingRateLimit": {"Ref": rate}, "ThrottlingBurstLimit": {"Ref": burst}});
     assert_eq!(stage["Properties"]["DefaultRouteSettings"], limits("ApiRateLimit", "ApiBurstLimit"));
-    assert_eq!(stage["Properties"]["RouteSettings"], json!({WEBHOOK: limits("WebhookRateLimit", "WebhookBurstLimit")}));
+    assert_eq!(
+        stage["Properties"]["RouteSettings"],
+        json!({WEBHOOK: limits("WebhookRateLimit", "WebhookBurstLimit")})
+    );
     // API Gateway refuses settings of a route that is not there yet.
     assert_eq!(stage["DependsOn"], "WebhookRoute");
 }
