@@ -32,7 +32,7 @@ def main(arguments=None):
     """Plays every step; the exit code."""
     options = read(arguments)
     try:
-        stack = Stack(options.stack_name, options.region, options.profile)
+        stack = Stack(options.stack_name, options.region, options.profile, options.token)
     except (BotoCoreError, ClientError) as error:
         print(f"smoke: the stack {options.stack_name} cannot be asked: {error}", file=sys.stderr)
         return 2
@@ -81,6 +81,7 @@ def read(arguments):
     parser.add_argument("--stack-name", required=True, help="the stack that was deployed")
     parser.add_argument("--region", help="its region, if it is not the profile's")
     parser.add_argument("--profile", help="a profile of the AWS CLI")
+    parser.add_argument("--token", help="a token of the issuer JwtIssuer, if the stack has one; else requests are signed with IAM")
     parser.add_argument("--data-action", metavar="ID", help="a data action that may be run twice, with two keys")
     parser.add_argument("--input", metavar="JSON", default="{}", help="its input; {} without this")
     parser.add_argument("--conversation", metavar="ID", help="a call that an agent has, and that may be transferred")

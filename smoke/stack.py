@@ -83,9 +83,10 @@ class Answer:
 class Stack:
     """The stack's outputs, and everything that can be reached from them."""
 
-    def __init__(self, name, region=None, profile=None):
+    def __init__(self, name, region=None, profile=None, token=None):
         self.session = boto3.Session(region_name=region, profile_name=profile)
         self.region = self.session.region_name
+        self.token = token
         # A call that is repeated behind our back would be a second delivery. Only what reads may be repeated, by the steps.
         config = Config(retries={"total_max_attempts": 1}, read_timeout=330)
         self._clients = {}
@@ -114,12 +115,14 @@ class Stack:
         return self.client("secretsmanager").get_secret_value(SecretId=arn)["SecretString"]
 
     def post(self, path, body, headers=None, signed=False):
-        """One POST to a route of the HTTP API, with an IAM signature if asked for."""
+        """One POST to a route of the HTTP API; if asked for, as somebody: by a token, if there is one, or an IAM signature."""
         url = self["HttpApiUrl"].rstrip("/") + path
         request = AWSRequest("POST", url, data=body.encode(), headers={"content-type": "application/json"})
         for name, value in (headers or {}).items():
             request.headers[name] = value
-        if signed:
+        if signed and self.token:
+            request.headers["authorization"] = f"Bearer {self.token}"
+        elif signed:
             SigV4Auth(self.session.get_credentials(), "execute-api", self.region).add_auth(request)
         return send(request)
 
