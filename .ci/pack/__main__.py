@@ -1,7 +1,7 @@
 """Packs what `sam build` has built, holds it to what is promised of it, and lists whose work is in it.
 
-Writes into the directory of the packages: a zip file for each function (the same bytes for the same binary), and
-third-party-licences.txt.
+Writes into the directory of the packages: for each function a zip file (the same bytes for the same binary) and a bill of
+materials, and for all of them third-party-licences.txt.
 """
 
 import argparse
@@ -10,8 +10,10 @@ from pathlib import Path
 
 from samtranslator.yaml_helper import yaml_parse
 
+import bom
+import licences
 from binary import Elf
-from licences import deployed, write
+from crates import linked
 from zips import pack
 
 # Lambda fetches and unpacks a package in each cold start, so a package is kept small on purpose.
@@ -31,18 +33,19 @@ def main():
     options = parser.parse_args()
     faults = entropy(options)
     print(f"{'package':22} {'binary':>9} {'zip':>9}   (at most {LARGEST_PACKAGE / 1e6:.2f} MB)")
-    binaries = []
+    others = {}
     for resource, binary in functions(options.template).items():
-        binaries.append(binary)
         bootstrap = options.built / resource / "bootstrap"
         packed = options.packages / f"{binary}.zip"
         size = pack(bootstrap, packed)
-        print(f"{packed.name:22} {bootstrap.stat().st_size / 1e6:6.2f} MB {size / 1e6:6.2f} MB")
+        crates = linked(binary, options.triple)
+        others |= {it: crate for it, crate in crates.items() if not crate.is_ours}
+        listed = bom.write(binary, crates, packed, options.packages / f"{binary}.cdx.json")
+        print(f"{packed.name:22} {bootstrap.stat().st_size / 1e6:6.2f} MB {size / 1e6:6.2f} MB   {listed}")
         if size > LARGEST_PACKAGE:
             faults.append(f"{packed.name} has {size} bytes, and at most {LARGEST_PACKAGE} are allowed")
         faults += [f"{binary}: {fault}" for fault in of_binary(bootstrap, options.triple)]
-    crates = deployed(binaries, options.triple)
-    listed = write(crates, options.packages / "third-party-licences.txt")
+    listed = licences.write(others.values(), options.packages / "third-party-licences.txt")
     print(f"third-party-licences.txt: {listed}")
     for fault in faults:
         print(f"package: {fault}", file=sys.stderr)
