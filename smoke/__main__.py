@@ -1,20 +1,23 @@
 """Tries a deployed stack from outside, with nothing but its name: `python smoke --stack-name patchbay`.
 
-It runs after `sam deploy`, with the credentials of the AWS CLI, and needs Python 3.10 and boto3 (`pip install boto3`).
-Everything else it finds in the stack's outputs. Without further options nothing in Genesys Cloud is changed: it is asked for a
-data action and a call that do not exist, and for a plan of retention. With the ids of a test data action and a test
-call, and an order of retention as JSON, those are played as well, each with its repeat.
+It runs after `sam deploy`, with the credentials of the AWS CLI, and needs Python 3.10 and boto3 (`pip install
+boto3`). Everything else it finds in the stack's outputs. Without further options nothing in Genesys Cloud is
+changed: it is asked for a data action and a call that do not exist, and for a plan of retention. With the ids of
+a test data action and a test call, and an order of retention as JSON, those are played as well, each with its
+repeat.
 
-Each step prints ok, FAILED or skipped, with what it saw; under a step that failed stand what was expected, what came, and the
-last lines of the function's log. Exit code 0: nothing failed. 1: a step failed. 2: the stack could not be asked.
+Each step prints ok, FAILED or skipped, with what it saw; under a step that failed stand what was expected, what
+came, and the last lines of the function's log. Exit code 0: nothing failed. 1: a step failed. 2: the stack could
+not be asked.
 
-What it leaves behind: a few events of type patchbay.smoke (they reach the bus, so rules of yours that take every type see
-them), two keys of a data action and their trails, and the trail of a call that does not exist.
+What it leaves behind: a few events of type patchbay.smoke (they reach the bus, so rules of yours that take every
+type see them), two keys of a data action and their trails, and the trail of a call that does not exist.
 
 The caller needs cloudformation:DescribeStacks, dynamodb:DescribeTable, lambda:ListEventSourceMappings,
-lambda:GetFunctionConfiguration, lambda:InvokeFunction, scheduler:ListSchedules, secretsmanager:GetSecretValue on the webhook
-secrets, execute-api:Invoke, sqs:CreateQueue, sqs:DeleteQueue, sqs:GetQueueAttributes, sqs:SetQueueAttributes, sqs:ReceiveMessage,
-sqs:SendMessage, events:PutRule, events:PutTargets, events:RemoveTargets, events:DeleteRule, and logs:FilterLogEvents.
+lambda:GetFunctionConfiguration, lambda:InvokeFunction, scheduler:ListSchedules, secretsmanager:GetSecretValue on
+the webhook secrets, execute-api:Invoke, sqs:CreateQueue, sqs:DeleteQueue, sqs:GetQueueAttributes,
+sqs:SetQueueAttributes, sqs:ReceiveMessage, sqs:SendMessage, events:PutRule, events:PutTargets,
+events:RemoveTargets, events:DeleteRule, and logs:FilterLogEvents.
 """
 
 import argparse
@@ -71,7 +74,9 @@ def perform(step, play):
 
 def read(arguments):
     """The command line."""
-    steps = "\n".join(f"  {step.__name__.replace('_', ' '):12} {step.__doc__.splitlines()[0]}" for step in STEPS)
+    steps = "\n".join(
+        f"  {step.__name__.replace('_', ' '):12} {step.__doc__.splitlines()[0]}" for step in STEPS
+    )
     parser = argparse.ArgumentParser(
         prog="python smoke",
         description=__doc__,
@@ -81,13 +86,26 @@ def read(arguments):
     parser.add_argument("--stack-name", required=True, help="the stack that was deployed")
     parser.add_argument("--region", help="its region, if it is not the profile's")
     parser.add_argument("--profile", help="a profile of the AWS CLI")
-    parser.add_argument("--token", help="a token of the issuer JwtIssuer, if the stack has one; else requests are signed with IAM")
-    parser.add_argument("--data-action", metavar="ID", help="a data action that may be run twice, with two keys")
+    parser.add_argument(
+        "--token",
+        help="a token of the issuer JwtIssuer, if the stack has one; else requests are signed with IAM",
+    )
+    parser.add_argument(
+        "--data-action", metavar="ID", help="a data action that may be run twice, with two keys"
+    )
     parser.add_argument("--input", metavar="JSON", default="{}", help="its input; {} without this")
-    parser.add_argument("--conversation", metavar="ID", help="a call that an agent has, and that may be transferred")
-    parser.add_argument("--transfer-to", metavar="TYPE:ID", help="where to: queue:ID, user:ID or external:ADDRESS")
-    parser.add_argument("--retention-order", metavar="FILE", help="an order of retention, as JSON, that may be deployed")
-    parser.add_argument("--inbox", metavar="URL", help="a subscriber that shows its notices, as that of `patchbay serve` does")
+    parser.add_argument(
+        "--conversation", metavar="ID", help="a call that an agent has, and that may be transferred"
+    )
+    parser.add_argument(
+        "--transfer-to", metavar="TYPE:ID", help="where to: queue:ID, user:ID or external:ADDRESS"
+    )
+    parser.add_argument(
+        "--retention-order", metavar="FILE", help="an order of retention, as JSON, that may be deployed"
+    )
+    parser.add_argument(
+        "--inbox", metavar="URL", help="a subscriber that shows its notices, as that of `patchbay serve` does"
+    )
     parser.add_argument("--only", metavar="STEPS", type=_steps, help="these steps only, separated by commas")
     options = parser.parse_args(arguments)
     if bool(options.conversation) != bool(options.transfer_to):

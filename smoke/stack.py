@@ -87,7 +87,7 @@ class Stack:
         self.session = boto3.Session(region_name=region, profile_name=profile)
         self.region = self.session.region_name
         self.token = token
-        # A call that is repeated behind our back would be a second delivery. Only what reads may be repeated, by the steps.
+        # A call that is repeated behind our back would be a second delivery.
         config = Config(retries={"total_max_attempts": 1}, read_timeout=330)
         self._clients = {}
         self._config = config
@@ -115,7 +115,7 @@ class Stack:
         return self.client("secretsmanager").get_secret_value(SecretId=arn)["SecretString"]
 
     def post(self, path, body, headers=None, signed=False):
-        """One POST to a route of the HTTP API; if asked for, as somebody: by a token, if there is one, or an IAM signature."""
+        """One POST to a route of the HTTP API; signed: with the token, if there is one, or with IAM."""
         url = self["HttpApiUrl"].rstrip("/") + path
         request = AWSRequest("POST", url, data=body.encode(), headers={"content-type": "application/json"})
         for name, value in (headers or {}).items():
@@ -134,6 +134,7 @@ class Stack:
             raise Failed("an answer", f"{answered['FunctionError']}: {text[:400]}", [function])
         return json.loads(text)
 
+
 def last_lines(client, function, count=12):
     """The last lines of a function's log, oldest first. `client` makes boto3's client of a service."""
     try:
@@ -141,8 +142,12 @@ def last_lines(client, function, count=12):
         default = f"/aws/lambda/{described['FunctionName']}"
         group = described.get("LoggingConfig", {}).get("LogGroup", default)
         since = int((time.time() - 900) * 1000)
-        pages = client("logs").get_paginator("filter_log_events").paginate(logGroupName=group, startTime=since)
-        events = sorted((event for page in pages for event in page["events"]), key=lambda event: event["timestamp"])
+        pages = (
+            client("logs").get_paginator("filter_log_events").paginate(logGroupName=group, startTime=since)
+        )
+        events = sorted(
+            (event for page in pages for event in page["events"]), key=lambda event: event["timestamp"]
+        )
         lines = [line.strip() for event in events for line in event["message"].splitlines()]
         return [line[:LONGEST_LINE] for line in lines if line and not _is_noise(line)][-count:] or ["(none)"]
     except (BotoCoreError, ClientError) as error:
@@ -151,7 +156,9 @@ def last_lines(client, function, count=12):
 
 def _is_noise(line):
     """Lambda's own lines, and metrics, which say nothing that the line beside them does not."""
-    return '"_aws"' in line or line.startswith(("START RequestId", "END RequestId", "REPORT RequestId", "INIT_START"))
+    return '"_aws"' in line or line.startswith(
+        ("START RequestId", "END RequestId", "REPORT RequestId", "INIT_START")
+    )
 
 
 def send(request):

@@ -1,7 +1,7 @@
 """The steps of the smoke script, in the order in which they are played.
 
-Each is a function of the play; it returns what it saw, or raises `Failed` or `Skipped`. What it does to the account and to
-Genesys Cloud is the first line of its text, and `--help` shows it.
+Each is a function of the play; it returns what it saw, or raises `Failed` or `Skipped`. What it does to the
+account and to Genesys Cloud is its text, and `--help` shows it.
 """
 
 import json
@@ -10,7 +10,7 @@ import uuid
 
 from stack import OUTPUTS, Failed, Skipped, fetch, hub_signature, listening, until
 
-# A rule of EventBridge takes a while to be in force, so later events are delivered while the first is waited for.
+# A rule of EventBridge takes a while to be in force, so events are delivered until one arrives.
 LISTEN_SECONDS = 90
 DELIVER_AGAIN_SECONDS = 15
 # A queue's message, and a notice, are there within seconds; more than this is not a delay any more.
@@ -53,7 +53,9 @@ def outputs(play):
 def stream(play):
     """Reads what the table's stream is mapped to: the relay, and it is on."""
     stack = play.stack
-    source = stack.client("dynamodb").describe_table(TableName=stack["TableName"])["Table"].get("LatestStreamArn")
+    source = (
+        stack.client("dynamodb").describe_table(TableName=stack["TableName"])["Table"].get("LatestStreamArn")
+    )
     expect("a table with a stream", "a table without one", source)
     mappings = stack.client("lambda").list_event_source_mappings(EventSourceArn=source)["EventSourceMappings"]
     expect("a mapping from the table's stream to the relay", "none", mappings)
@@ -69,13 +71,16 @@ def schedules(play):
     stack = play.stack
     pages = stack.client("scheduler").get_paginator("list_schedules").paginate()
     targets = [it["Target"]["Arn"] for page in pages for it in page["Schedules"] if it["State"] == "ENABLED"]
-    for what, function in (("the relay's sweep", stack["RelayFunctionArn"]), ("retention's resume", stack["RetentionFunctionArn"])):
+    for what, function in (
+        ("the relay's sweep", stack["RelayFunctionArn"]),
+        ("retention's resume", stack["RetentionFunctionArn"]),
+    ):
         expect(f"an enabled schedule for {what}", f"none among {len(targets)}", function in targets)
     return "the relay's sweep and retention's resume are on"
 
 
 def webhook(play):
-    """Delivers signed events, which stay in the table for EventTtlSeconds: one is recorded once, and a stranger's not at all."""
+    """Delivers events, which stay in the table for EventTtlSeconds: one is recorded once, a stranger's never."""
     stack, function = play.stack, play.stack["WebhookIntakeFunctionArn"]
     settings = stack.settings(function)
     secret = stack.secret(settings["WEBHOOK_SECRETS_SECRET_ID"]).split(",")[0].strip()
@@ -103,7 +108,7 @@ def _is(answer, status, word):
 
 
 def bus(play):
-    """Makes a queue and a rule on the stack's bus, and removes them: a recorded event reaches the queue through the relay."""
+    """Makes a queue and a rule on the bus, and removes them: a recorded event gets there through the relay."""
     expect("a webhook that works", "the step before failed", hasattr(play, "deliver"))
     with listening(play.stack, play.run, play.id("bus")) as heard:
         sent = {}
@@ -112,19 +117,26 @@ def bus(play):
             event_id = play.id(f"bus-{len(sent)}")
             sent[event_id] = time.monotonic()
             answer = play.deliver(event_id)
-            expect("200 ACKNOWLEDGED", answer, _is(answer, 200, "ACKNOWLEDGED"), play.stack["WebhookIntakeFunctionArn"])
+            expect(
+                "200 ACKNOWLEDGED",
+                answer,
+                _is(answer, 200, "ACKNOWLEDGED"),
+                play.stack["WebhookIntakeFunctionArn"],
+            )
             arrived = heard(DELIVER_AGAIN_SECONDS)
             for event in arrived:
                 event_id = event["detail"]["event_id"]
                 expect("an event of this play", event_id, event_id in sent)
-                expect("its type as detail-type", event["detail-type"], event["detail-type"] == "patchbay.smoke")
+                expect(
+                    "its type as detail-type", event["detail-type"], event["detail-type"] == "patchbay.smoke"
+                )
                 return f"on the bus {time.monotonic() - sent[event_id]:.1f} s after it was recorded"
     came = f"none of {len(sent)}"
     raise Failed(f"an event on the bus within {LISTEN_SECONDS} s", came, [play.stack["RelayFunctionArn"]])
 
 
 def data_action(play):
-    """Runs --data-action once over HTTP, and has it replayed. Without one, an id that is unknown there: nothing is run."""
+    """Runs --data-action once over HTTP, and has it replayed. Without one, asks for one that does not exist."""
     stack, function = play.stack, play.stack["DataActionsFunctionArn"]
     action, text = _action(play)
     path, headers = f"/data-actions/{action}/invocations", {"idempotency-key": play.id("http")}
@@ -132,7 +144,7 @@ def data_action(play):
     if play.options.data_action:
         expect("2xx, not replayed", first, 200 <= first.status < 300 and not first.is_replayed, function)
     else:
-        # Whichever of the two it is: Genesys Cloud has taken our token, and says that there is no such action.
+        # Whichever it is: Genesys Cloud has taken our token, and says that there is no such action.
         expect("Genesys Cloud's 400 or 404", first, first.status in (400, 404) and not first.slug, function)
     again = stack.post(path, text, headers, signed=True)
     is_same = (again.status, again.text) == (first.status, first.text)
@@ -143,7 +155,7 @@ def data_action(play):
 
 
 def queued(play):
-    """The same by a message in the queue, with a key of its own; a direct invocation is then told that it has run."""
+    """The same by a message in the queue, with another key; a direct invocation is told that it has run."""
     stack, function = play.stack, play.stack["DataActionsFunctionArn"]
     sqs, url = stack.client("sqs"), stack["DataActionsQueueUrl"]
     action, text = _action(play)
@@ -159,7 +171,12 @@ def queued(play):
     was_taken = until(lambda: is_empty() and (time.sleep(2) or is_empty()), PATIENCE_SECONDS)
     expect(f"the message to be taken within {PATIENCE_SECONDS} s", "it is still there", was_taken, function)
     answer = stack.invoke(function, request)
-    expect("replayed: true, as the message has run it", json.dumps(answer), answer.get("replayed") is True, function)
+    expect(
+        "replayed: true, as the message has run it",
+        json.dumps(answer),
+        answer.get("replayed") is True,
+        function,
+    )
     return f"a message was taken, and its answer is replayed: {answer['statusCode']}"
 
 
@@ -170,21 +187,29 @@ def _action(play):
 
 
 def transfer(play):
-    """Transfers --conversation once to --transfer-to, and has it replayed. Without them, a call that is unknown: none is moved."""
+    """Transfers --conversation once, and has it replayed. Without one, asks for a call that does not exist."""
     stack, function = play.stack, play.stack["TransfersFunctionArn"]
     options, headers = play.options, {"idempotency-key": play.id("transfer")}
     if options.conversation:
         kind, _, target = options.transfer_to.partition(":")
-        request = {"conversationId": options.conversation, "transferType": "blind", "destination": {"type": kind, "id": target}}
+        request = {
+            "conversationId": options.conversation,
+            "transferType": "blind",
+            "destination": {"type": kind, "id": target},
+        }
         first = stack.post("/transfers", json.dumps(request), headers, signed=True)
-        expect("200 or 202, not replayed", first, first.status in (200, 202) and not first.is_replayed, function)
+        expect(
+            "200 or 202, not replayed", first, first.status in (200, 202) and not first.is_replayed, function
+        )
         again = stack.post("/transfers", json.dumps(request), headers, signed=True)
         is_same = (again.status, again.text) == (first.status, first.text)
         expect(f"the same once more, replayed: {first}", again, is_same and again.is_replayed, function)
         play.conversations.append(options.conversation)
         return f"{first.status} {first.body['status']}, then replayed"
     if stack.settings(function).get("CRM_WEBHOOK_URL"):
-        raise Skipped("the CRM would hear of a call that does not exist; --conversation and --transfer-to play it")
+        raise Skipped(
+            "the CRM would hear of a call that does not exist; --conversation and --transfer-to play it"
+        )
     request = {
         "conversationId": str(uuid.uuid4()),
         "transferType": "blind",
@@ -196,7 +221,7 @@ def transfer(play):
 
 
 def retention(play):
-    """Plans a policy, which changes nothing; with --retention-order FILE, deploys that order, and has its report repeated."""
+    """Plans a policy, which changes nothing; deploys --retention-order once, and has its report repeated."""
     stack, function = play.stack, play.stack["RetentionFunctionArn"]
     policy = {
         "name": play.id("policy"),
@@ -207,7 +232,7 @@ def retention(play):
     plan = stack.invoke(function, {"run": "plan", "licenseTier": "STANDARD", "policies": [policy]})
     planned = {it["name"]: it for it in plan.get("policies", [])}.get(policy["name"], {})
     came = json.dumps(planned or plan)[:400]
-    # Another policy may be close enough to be merged with, or to ask for a review; "fail" is what a refused client gets.
+    # Another policy may be close enough for a merge or a review; "fail" is what a refused client gets.
     is_planned = planned.get("action") in ("create", "merge", "review")
     expect("a plan to create, merge or review the policy", came, is_planned, function)
     if not play.options.retention_order:
@@ -217,7 +242,9 @@ def retention(play):
     report = stack.invoke(function, order)
     statuses = [policy["status"] for policy in report["policies"]]
     is_deployed = bool(statuses) and set(statuses) <= {"created", "updated", "unchanged", "merged"}
-    expect("every policy created, updated, unchanged or merged", json.dumps(report)[:800], is_deployed, function)
+    expect(
+        "every policy created, updated, unchanged or merged", json.dumps(report)[:800], is_deployed, function
+    )
     again = stack.invoke(function, order)
     expect("the same report for the same runId", json.dumps(again)[:400], again == report, function)
     play.policies += [it["name"] for it in report["policies"] if it["status"] != "unchanged"]
@@ -225,7 +252,7 @@ def retention(play):
 
 
 def notices(play):
-    """Looks at --inbox, a subscriber that shows what it took as `patchbay serve` does: each notice is there once, and signed."""
+    """Looks at --inbox, a subscriber that shows what it has taken: each notice is there once, and signed."""
     if not play.options.inbox:
         raise Skipped("no --inbox to look at; the CRM and whoever audits know what they have heard")
     wanted = [("conversation", it) for it in play.conversations] + [("policy", it) for it in play.policies]
@@ -246,7 +273,9 @@ def notices(play):
     told = until(arrived, PATIENCE_SECONDS) or {}
     relay = play.stack["RelayFunctionArn"]
     missing = [name for kind, name in wanted if (kind, name) not in told]
-    expect(f"a notice of each within {PATIENCE_SECONDS} s", f"none of {', '.join(missing)}", not missing, relay)
+    expect(
+        f"a notice of each within {PATIENCE_SECONDS} s", f"none of {', '.join(missing)}", not missing, relay
+    )
     for it in wanted:
         expect(f"one notice of {it[1]}, signed", f"signed: {told[it]}", told[it] == [True], relay)
     return f"{len(wanted)} arrived, each once and signed"

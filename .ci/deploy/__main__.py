@@ -1,15 +1,15 @@
-"""Deploys template.yaml and the packaged functions on this machine, and plays the smoke script and more there.
+"""Deploys template.yaml and the packaged functions on this machine, and plays the smoke script and more.
 
-In the place of AWS stands ministack, which runs the functions as processes, enforces their roles (but for conditions on the
-keys of the table) and forgets everything at the end; in the place of Genesys Cloud and of the CRM stand the simulator and the inbox of `patchbay serve`. Nothing listens
-beyond the loopback address.
+In the place of AWS stands ministack, which runs the functions as processes, enforces their roles (but for
+conditions on the keys of the table) and forgets everything at the end; in the place of Genesys Cloud and of the
+CRM stand the simulator and the inbox of `patchbay serve`. Nothing listens beyond the loopback address.
 
 Three things are done otherwise than on AWS:
 
 * ministack's host names do not resolve on every machine: the output HttpApiUrl names a path instead.
 * Alarms over an expression of several metrics are left out, because ministack refuses them.
-* The template takes https addresses only, and the relay sends to public ones only. The simulator and the inbox are neither, so
-  their addresses are set in the deployed functions, where no parameter could set them.
+* The template takes https addresses only, and the relay sends to public ones only. The simulator and the inbox
+  are neither, so their addresses are set in the deployed functions, where no parameter could set them.
 """
 
 import argparse
@@ -43,8 +43,18 @@ NOTICE_SECRET = "another-secret-for-this-machine-only"
 ACTION, CONVERSATION = "custom_-_create-ticket", "call-of-the-check"
 # These are in the simulator from the beginning.
 WRAP_UP_ACTION, QUEUE, AGENT = "wrap-up", "support", "alice"
-SCHEDULED = {"name": "Scheduled calls", "objectType": "call", "retentionPeriod": 365, "schedule": {"frequency": "DAILY"}}
-ORDERED = {"name": "Ordered chats", "objectType": "chat", "retentionPeriod": 60, "schedule": {"frequency": "DAILY"}}
+SCHEDULED = {
+    "name": "Scheduled calls",
+    "objectType": "call",
+    "retentionPeriod": 365,
+    "schedule": {"frequency": "DAILY"},
+}
+ORDERED = {
+    "name": "Ordered chats",
+    "objectType": "chat",
+    "retentionPeriod": 60,
+    "schedule": {"frequency": "DAILY"},
+}
 
 
 class Check:
@@ -97,7 +107,6 @@ class Check:
 
         return {
             "Architecture": "x86_64",
-            "LogLevel": "debug",
             "WebhookSecretsSecretArn": secret("webhooks", f"{WEBHOOK_SECRET}, an-older-webhook-secret"),
             "GenesysCredentialsSecretArn": secret("genesys", json.dumps(GENESYS_CREDENTIALS)),
             "NoticeSigningSecretsSecretArn": secret("notices", NOTICE_SECRET),
@@ -129,7 +138,11 @@ class Check:
             if status == "CREATE_IN_PROGRESS" or status == "CREATE_COMPLETE":
                 return status == "CREATE_COMPLETE", status
             events = cloudformation.describe_stack_events(StackName=STACK)["StackEvents"]
-            whys = [f"{it['LogicalResourceId']}: {it.get('ResourceStatusReason')}" for it in events if "FAILED" in it["ResourceStatus"]]
+            whys = [
+                f"{it['LogicalResourceId']}: {it.get('ResourceStatusReason')}"
+                for it in events
+                if "FAILED" in it["ResourceStatus"]
+            ]
             raise Wrong(f"expected the stack to be created; came {status}\n" + "\n".join(whys))
 
         until("the stack to be created", is_deployed, 60)
@@ -155,12 +168,16 @@ class Check:
             name = self.physical(resource)
             variables = functions_of.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
             variables |= {it: aimed[it] for it in names}
-            functions_of.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
+            functions_of.update_function_configuration(
+                FunctionName=name, Environment={"Variables": variables}
+            )
         self.say("functions aimed at the simulator and the inbox")
 
     def physical(self, resource):
         """What a resource of the template is called in the stack."""
-        described = self.client("cloudformation").describe_stack_resource(StackName=STACK, LogicalResourceId=resource)
+        described = self.client("cloudformation").describe_stack_resource(
+            StackName=STACK, LogicalResourceId=resource
+        )
         return described["StackResourceDetail"]["PhysicalResourceId"]
 
     def populate(self):
@@ -171,7 +188,9 @@ class Check:
 
     def smoke(self, *arguments):
         """Plays the smoke script as its users do, but for the endpoint."""
-        environment = clean_environment(**CREDENTIALS, AWS_ENDPOINT_URL=self.aws, AWS_EC2_METADATA_DISABLED="true", PYTHONUNBUFFERED="1")
+        environment = clean_environment(
+            **CREDENTIALS, AWS_ENDPOINT_URL=self.aws, AWS_EC2_METADATA_DISABLED="true", PYTHONUNBUFFERED="1"
+        )
         command = [sys.executable, str(ROOT / "smoke"), "--stack-name", STACK, "--region", REGION, *arguments]
         code = subprocess.run(command, env=environment, timeout=150, check=False).returncode
         if code:
@@ -211,11 +230,16 @@ class Check:
         self.say("in Genesys Cloud everything happened as often as it was asked for")
 
     def rule(self):
-        """A caller hangs up: recorded, published, and taken by the template's own rule, which runs a data action."""
+        """A caller hangs up: recorded, published, and taken by the template's rule, which runs a data action."""
         notification = {
             "topicName": "v2.detail.events.conversation.c-1.customer.end",
             "version": "2",
-            "eventBody": {"eventTime": 1763800000500, "conversationId": "c-1", "participantId": "p-1", "mediaType": "VOICE"},
+            "eventBody": {
+                "eventTime": 1763800000500,
+                "conversationId": "c-1",
+                "participantId": "p-1",
+                "mediaType": "VOICE",
+            },
             "metadata": {"CorrelationId": "x-1"},
         }
         envelope = {
@@ -231,16 +255,25 @@ class Check:
         }
         function = self.physical("WebhookIntakeFunction")
         for expected in ("ACKNOWLEDGED", "DUPLICATE"):
-            answered = self.client("lambda").invoke(FunctionName=function, Payload=json.dumps(envelope).encode())
+            answered = self.client("lambda").invoke(
+                FunctionName=function, Payload=json.dumps(envelope).encode()
+            )
             text = answered["Payload"].read().decode()
-            self.expect(f"{expected} for an event of EventBridge", json.loads(text).get("status", text), expected, function)
+            self.expect(
+                f"{expected} for an event of EventBridge",
+                json.loads(text).get("status", text),
+                expected,
+                function,
+            )
 
         def has_run():
             seen = ask(f"{self.simulator}/_simulator")["effects"].get(WRAP_UP_ACTION, {}).get("count")
             return seen == 1, f"{seen} runs"
 
-        self.within("the rule to run the data action once", has_run, 45, "RelayFunction", "DataActionsFunction")
-        self.say("an event from EventBridge was recorded, published, and made the template's rule run a data action once")
+        self.within(
+            "the rule to run the data action once", has_run, 45, "RelayFunction", "DataActionsFunction"
+        )
+        self.say("an event of EventBridge was recorded and published, and the rule ran a data action once")
 
     def stream_alone(self):
         """With the sweep switched off, what reaches the bus has come by the stream."""
@@ -252,7 +285,9 @@ class Check:
     def sweep(self, state):
         """Switches the relay's schedule on or off."""
         scheduler = self.client("scheduler")
-        relay = self.client("lambda").get_function(FunctionName=self.physical("RelayFunction"))["Configuration"]["FunctionArn"]
+        relay = self.client("lambda").get_function(FunctionName=self.physical("RelayFunction"))[
+            "Configuration"
+        ]["FunctionArn"]
         known = [it for it in scheduler.list_schedules()["Schedules"] if it["Target"]["Arn"] == relay]
         self.expect("one schedule of the relay", len(known), 1)
         schedule = scheduler.get_schedule(Name=known[0]["Name"], GroupName=known[0]["GroupName"])
@@ -261,6 +296,7 @@ class Check:
 
     def schedule(self):
         """Retention's own schedule deploys the policies that are a parameter of the template."""
+
         def is_there():
             policies = ask(f"{self.simulator}/_simulator")["retention"]["policies"]
             named = [it for it in policies if it["name"] == SCHEDULED["name"]]
@@ -278,7 +314,11 @@ class Check:
             if "Failures" in url or "DeadLetters" in url:
                 names = ["ApproximateNumberOfMessages"]
                 count = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"][names[0]]
-                body = sqs.receive_message(QueueUrl=url).get("Messages", [{}])[0].get("Body") if int(count) else ""
+                body = (
+                    sqs.receive_message(QueueUrl=url).get("Messages", [{}])[0].get("Body")
+                    if int(count)
+                    else ""
+                )
                 self.expect(f"nothing in {url.rsplit('/', 1)[-1]}", f"{count} {body}".strip(), "0")
         self.say("nothing was asked of Genesys Cloud that it does not know, and nothing failed")
 
@@ -306,12 +346,25 @@ class Check:
         return shown
 
 
-STEPS = ("deploy", "aim", "populate", "stream_alone", "harmless_smoke", "whole_smoke", "effects", "rule", "schedule", "nothing_strange")
+STEPS = (
+    "deploy",
+    "aim",
+    "populate",
+    "stream_alone",
+    "harmless_smoke",
+    "whole_smoke",
+    "effects",
+    "rule",
+    "schedule",
+    "nothing_strange",
+)
 
 
 def main():
     """The exit code of the whole check."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--template", type=Path, required=True)
     parser.add_argument("--packages", type=Path, required=True, help="where the five zip files lie")
     parser.add_argument("--patchbay", type=Path, required=True, help="the program")
@@ -325,7 +378,9 @@ def main():
     step = "start"
     with contextlib.ExitStack() as started:
         try:
-            aws = started.enter_context(ministack(options.directory, free_port(), REGION, ACCOUNT, CREDENTIALS))
+            aws = started.enter_context(
+                ministack(options.directory, free_port(), REGION, ACCOUNT, CREDENTIALS)
+            )
             simulator, inbox = started.enter_context(patchbay(options.patchbay, options.directory))
             check = Check(options, options.directory, aws, simulator, inbox)
             for step in STEPS:

@@ -1,4 +1,4 @@
-"""What stands in for AWS, Genesys Cloud and the CRM on this machine: programs that are started, and stopped for certain."""
+"""What stands in for AWS, Genesys Cloud and the CRM: programs that are started, and stopped for certain."""
 
 import contextlib
 import json
@@ -23,14 +23,16 @@ class Wrong(Exception):
 def ask(url, value=None, method=None):
     """What a GET answers, or a PUT or POST of a JSON value: JSON, or None."""
     data = None if value is None else json.dumps(value).encode()
-    request = urllib.request.Request(url, data=data, method=method, headers={"content-type": "application/json"})
+    request = urllib.request.Request(
+        url, data=data, method=method, headers={"content-type": "application/json"}
+    )
     with _direct.open(request, timeout=10) as answer:
         text = answer.read()
     return json.loads(text) if text else None
 
 
 def until(what, holds, seconds):
-    """Asks twice a second until it holds; says what was waited for, and what there was last, if it never does."""
+    """Asks twice a second until it holds; if it never does, says what was waited for, and what came."""
     give_up = time.monotonic() + seconds
     while True:
         does_hold, seen = holds()
@@ -83,7 +85,9 @@ def _group_lives(group):
 
 def clean_environment(**variables):
     """What a program needs of this machine, and nothing that would reach a real account or a proxy."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "SSL_CERT_FILE") if name in os.environ}
+    kept = {
+        name: os.environ[name] for name in ("PATH", "HOME", "LANG", "SSL_CERT_FILE") if name in os.environ
+    }
     return kept | variables
 
 
@@ -111,6 +115,7 @@ def ministack(directory, port, region, account, credentials):
     )
     log = directory / "ministack.log"
     with program([sys.executable, "-m", "ministack"], log, environment) as process:
+
         def is_up():
             if process.poll() is not None:
                 raise Wrong(f"expected ministack to start; it ended with {process.returncode}:\n{tail(log)}")
@@ -129,6 +134,7 @@ def patchbay(program_path, directory):
     log = directory / "patchbay.log"
     arguments = [str(program_path), "serve", "--port", "0"]
     with program(arguments, log, clean_environment()) as process:
+
         def is_up():
             text = log.read_text(encoding="utf-8", errors="replace")
             if process.poll() is not None:

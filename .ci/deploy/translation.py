@@ -1,4 +1,4 @@
-"""template.yaml as the engine on this machine can deploy it: translated by AWS's own translator, before and not while."""
+"""template.yaml as the engine on this machine can deploy it: translated by AWS's own translator beforehand."""
 
 import os
 
@@ -32,7 +32,9 @@ def translate(source, places, api_address):
     for name, place in places.items():
         template["Resources"][name]["Properties"]["CodeUri"] = place
     translated = transform(template, {}, _NoManagedPolicies())
-    for name in [name for name, resource in translated["Resources"].items() if _is_beyond_ministack(resource)]:
+    for name in [
+        name for name, resource in translated["Resources"].items() if _is_beyond_ministack(resource)
+    ]:
         del translated["Resources"][name]
     for output in translated["Outputs"].values():
         if output["Value"] == {"Fn::GetAtt": ["HttpApi", "ApiEndpoint"]}:

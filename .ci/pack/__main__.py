@@ -1,7 +1,7 @@
 """Packs what `sam build` has built, holds it to what is promised of it, and lists whose work is in it.
 
-Writes into the directory of the packages: for each function a zip file (the same bytes for the same binary) and a bill of
-materials, and for all of them third-party-licences.txt.
+Writes into the directory of the packages: for each function a zip file (the same bytes for the same binary)
+and a bill of materials, and for all of them third-party-licences.txt.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from zips import pack
 
 # Lambda fetches and unpacks a package in each cold start, so a package is kept small on purpose.
 LARGEST_PACKAGE = 3_000_000
-# What the standard library's own tables come to is 5 KB: a binary with no more than those aborts instead of unwinding.
+# The standard library's own come to 5 KB: a binary with no more than those aborts instead of unwinding.
 SMALLEST_TABLES = 64_000
 
 
@@ -68,7 +68,7 @@ def of_binary(path, triple):
     if elf.machine != triple.split("-")[0]:
         yield f"is built for {elf.machine}, not for {triple}"
     if elf.size_of(".gcc_except_table") < SMALLEST_TABLES:
-        yield "does not unwind (panic = \"abort\"?): a handler that panics would leave its claim standing"
+        yield 'does not unwind (panic = "abort"?): a handler that panics would leave its claim standing'
     if elf.size_of(".symtab"):
         yield "is not stripped"
     newest = elf.newest_glibc()

@@ -39,7 +39,9 @@ def linked(function, triple):
         runs_in_the_compiler = any("proc-macro" in target["kind"] for target in package["targets"])
         return (package["name"], f"v{package['version']}") in built and not runs_in_the_compiler
 
-    waiting = [it for it, package in packages.items() if package["name"] == function and package["source"] is None]
+    waiting = [
+        it for it, package in packages.items() if package["name"] == function and package["source"] is None
+    ]
     while waiting:
         current = waiting.pop()
         if current in crates:

@@ -1,4 +1,4 @@
-"""Under which terms the work of others is in the packages: most licences ask for their text to be passed on."""
+"""Under which terms the work of others is in the packages: most licences ask that their text be passed on."""
 
 import hashlib
 from pathlib import Path

@@ -4,7 +4,7 @@ import zipfile
 
 
 def pack(bootstrap, target):
-    """Packs a binary. The same binary gives the same bytes: no times, no names of this machine. The size of the package."""
+    """Packs a binary; the size of the package. The same binary gives the same bytes: no times, no names."""
     entry = zipfile.ZipInfo("bootstrap", date_time=(1980, 1, 1, 0, 0, 0))
     entry.compress_type = zipfile.ZIP_DEFLATED
     entry.create_system = 3
