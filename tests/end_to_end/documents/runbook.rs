@@ -56,7 +56,7 @@ async fn play(world: &World, heading: &str, nth: usize, (pk, sk): (&str, &str), 
         "Key": {"pk": {"S": pk}, "sk": {"S": sk}},
         "ConditionExpression": condition,
         "UpdateExpression": update,
-        "ExpressionAttributeNames": serde_json::from_str::<Value>(&command("expression-attribute-names")).unwrap(),
+        "ExpressionAttributeNames": serde_json::from_str::<Value>(&command("expression-attribute-names")).expect("names as JSON"),
         "ExpressionAttributeValues": values.map(|(name, value)| (name.clone(), value.clone())).collect::<Value>(),
     });
     // The engine asks for a signature, and does not check it.

@@ -240,8 +240,8 @@ impl Machine {
                 return Ok((state["Next"].clone(), filled_in(&state["Output"], &states)));
             };
             let handles = |handler: &&Value| elements(&handler["ErrorEquals"]).contains(&json!(error));
-            let retrier = elements(&state["Retry"]).iter().position(|retrier| handles(&retrier));
-            if let Some(place) = retrier {
+            let nth = elements(&state["Retry"]).iter().position(|retrier| handles(&retrier));
+            if let Some(place) = nth {
                 let count = retries.entry(place).or_default();
                 *count += 1;
                 if *count <= state["Retry"][place]["MaxAttempts"].as_i64().expect("attempts") {
