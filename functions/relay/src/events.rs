@@ -49,7 +49,7 @@ async fn publish_some(app: &App, bus: &Bus, due: &[Due], deadline: Deadline) -> 
         match prepared {
             Prepared::Ready(entry, attempt) => {
                 attempts.push((outcomes.len(), attempt));
-                entries.push(entry);
+                entries.push(*entry);
                 outcomes.push(Outcome::Failed);
             }
             Prepared::Settled(outcome) => outcomes.push(outcome),
@@ -76,7 +76,7 @@ async fn publish_some(app: &App, bus: &Bus, due: &[Due], deadline: Deadline) -> 
 
 /// An event on its way to the bus.
 enum Prepared {
-    Ready(Entry, Attempt),
+    Ready(Box<Entry>, Attempt),
     Settled(Outcome),
 }
 
@@ -109,7 +109,7 @@ async fn prepare(app: &App, due: &Due, deadline: Deadline) -> Prepared {
         report(due.text("event_id"), &attempt, "dead", Some(reason), &[Metric::EventsDead]);
         return Prepared::Settled(Outcome::Dead);
     };
-    Prepared::Ready(entry, attempt)
+    Prepared::Ready(Box::new(entry), attempt)
 }
 
 /// One request to the bus, and what is on record afterwards.
