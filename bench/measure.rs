@@ -2,7 +2,11 @@
 //!
 //! Times are of this machine, against an engine and a simulator on loopback: they show what the binaries add,
 //! not what AWS's network does.
+//!
+//! `.ci/package` has built what is deployed: `cargo bench --bench measure --profile dev -- target/lambda` measures that, and
+//! builds nothing in the release profile.
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use harness::events;
@@ -18,7 +22,7 @@ const STARTS: usize = 21;
 async fn main() {
     say("binary           stripped    start to first poll   start to first answer");
     for name in ["webhook-intake", "data-actions", "transfers", "retention", "relay"] {
-        let size = std::fs::metadata(binary(name)).expect("it was just built").len();
+        let size = std::fs::metadata(program(name)).expect("it was just built").len();
         let (poll, answer) = starts(name).await;
         say(&format!(
             "{name:16} {:>5.2} MB    {:>16.1} ms   {:>18.1} ms",
@@ -29,6 +33,18 @@ async fn main() {
     }
     say(&format!("(medians of {STARTS} starts, in milliseconds of wall time)\n"));
     requests().await;
+}
+
+/// A function's program: from the directory that is named on the command line, as cargo-lambda lays it out, or built now.
+fn program(name: &str) -> PathBuf {
+    // Cargo adds an option of its own.
+    let built = std::env::args().skip(1).find(|argument| !argument.starts_with("--"));
+    built.map_or_else(|| binary(name), |built| workspace().join(built).join(name).join("bootstrap"))
+}
+
+/// Where a path on the command line begins: cargo runs this in its package's own directory.
+fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this crate lies in the workspace")
 }
 
 /// The median times from starting a process to its first poll, and to its first answer.
@@ -46,7 +62,7 @@ async fn starts(name: &str) -> (Duration, Duration) {
             _ => invocation(&format!("key-{index}"), "{}"),
         };
         let started = Instant::now();
-        let lambda = Lambda::start(&binary(name), &world.variables(&[])).await;
+        let lambda = Lambda::start(&program(name), &world.variables(&[])).await;
         let answer = lambda.invoke(event.to_string()).await;
         answers.push(started.elapsed());
         match name {
@@ -63,13 +79,13 @@ async fn requests() {
     let world = World::start(Surface::Platform).await;
     world.genesys.data_action("a", Behaviour::json(json!({"ticket": 1})));
     world.genesys.data_action("large", Behaviour::status(200, "text/plain", vec![b'x'; 1_000_000]));
-    let intake = Lambda::start(&binary("webhook-intake"), &world.variables(&[])).await;
-    let actions = Lambda::start(&binary("data-actions"), &world.variables(&[])).await;
-    let cold = Lambda::start(&binary("data-actions"), &world.variables(&[])).await;
-    let transfers = Lambda::start(&binary("transfers"), &world.variables(&[])).await;
-    let cold_transfers = Lambda::start(&binary("transfers"), &world.variables(&[])).await;
+    let intake = Lambda::start(&program("webhook-intake"), &world.variables(&[])).await;
+    let actions = Lambda::start(&program("data-actions"), &world.variables(&[])).await;
+    let cold = Lambda::start(&program("data-actions"), &world.variables(&[])).await;
+    let transfers = Lambda::start(&program("transfers"), &world.variables(&[])).await;
+    let cold_transfers = Lambda::start(&program("transfers"), &world.variables(&[])).await;
     world.genesys.queue("q", Queue::open().joined(1));
-    let scheduled = Lambda::start(&binary("retention"), &world.variables(&[])).await;
+    let scheduled = Lambda::start(&program("retention"), &world.variables(&[])).await;
     let asked = |key| transfer(&world.genesys, "c", key);
     let large =
         |key| events::http_v2("POST", "/data-actions/large/invocations", &[("idempotency-key", key)], b"{}");

@@ -14,7 +14,7 @@ mod inbox;
 mod bus;
 mod relay;
 pub mod template;
-mod yaml;
+pub mod yaml;
 mod rule;
 mod signing;
 

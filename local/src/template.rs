@@ -4,15 +4,21 @@ use serde_json::{Value, json};
 
 use crate::yaml;
 
-/// The template, with `CloudFormation`'s short forms spelled out: `!Ref X` is `{"Ref": "X"}`, and any other
-/// `!Y …` is `{"Fn::Y": …}`.
+/// The template, as [`parse`] reads it.
 #[must_use]
 pub fn read() -> Value {
+    parse(include_str!("../../template.yaml")).expect("the template is valid YAML")
+}
+
+/// A template, with `CloudFormation`'s short forms spelled out: `!Ref X` is `{"Ref": "X"}`, and any other `!Y …` is
+/// `{"Fn::Y": …}`. What is wrong with it is told with its place.
+pub fn parse(text: &str) -> Result<Value, String> {
     let spelled_out = |form: &str, value: Value| {
-        let name = if form == "Ref" { form.to_owned() } else { format!("Fn::{form}") };
+        let name = if ["Ref", "Condition"].contains(&form) { form.to_owned() } else { format!("Fn::{form}") };
         Some(json!({name: value}))
     };
-    yaml::read(include_str!("../../template.yaml"), spelled_out).expect("the template is valid YAML")
+    yaml::read(text, spelled_out)
+        .map_err(|fault| format!("line {}, column {}: {}", fault.line, fault.column, fault.what))
 }
 
 /// The properties of the one table.

@@ -5,12 +5,13 @@ use serde_json::{Map, Number, Value, json};
 
 /// What is wrong with a text, and where.
 #[derive(Debug)]
-pub(crate) struct Fault {
+pub struct Fault {
     /// From 1.
-    pub(crate) line: usize,
+    pub line: usize,
     /// From 1.
-    pub(crate) column: usize,
-    pub(crate) what: String,
+    pub column: usize,
+    /// A clause.
+    pub what: String,
 }
 
 impl Fault {
@@ -21,7 +22,7 @@ impl Fault {
 
 /// The one document of a text. `tagged` says what a tag makes of its node, if it means anything; YAML's own tags are
 /// known.
-pub(crate) fn read(text: &str, tagged: impl Fn(&str, Value) -> Option<Value>) -> Result<Value, Fault> {
+pub fn read(text: &str, tagged: impl Fn(&str, Value) -> Option<Value>) -> Result<Value, Fault> {
     let documents =
         MarkedYaml::load_from_str(text).map_err(|error| Fault::at(*error.marker(), error.info()))?;
     match documents.as_slice() {

@@ -12,6 +12,11 @@ mod deadline;
 
 use std::process::ExitCode;
 
+use aws_config::environment::EnvironmentVariableCredentialsProvider;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
+
 pub use deadline::{Deadline, Lease};
 pub use event::{Event, Invocation};
 pub use http::{HttpEvent, answer, completed, read_body};
@@ -28,7 +33,7 @@ use crate::telemetry;
 /// Lambda, and the process ends with a failure. `handle` answers one event.
 pub async fn serve<A, E: std::error::Error>(
     function: &'static str,
-    start: impl AsyncFnOnce(&Variables, &aws_config::SdkConfig, Clock) -> Result<A, E>,
+    start: impl AsyncFnOnce(&Variables, &SdkConfig, Clock) -> Result<A, E>,
     handle: impl AsyncFn(&A, Event, Invocation) -> Result<Vec<u8>, Failure>,
 ) -> ExitCode {
     let variables = Variables::of_this_process();
@@ -38,7 +43,7 @@ pub async fn serve<A, E: std::error::Error>(
         Ok(runtime) => runtime,
         Err(error) => return refuse_to_start(&error),
     };
-    let aws = aws_config(&variables).await;
+    let aws = aws_config(&variables);
     match start(&variables, &aws, clock).await {
         Ok(app) => {
             runtime.run(async |event, invocation| Box::pin(handle(&app, event, invocation)).await).await
@@ -50,12 +55,32 @@ pub async fn serve<A, E: std::error::Error>(
     }
 }
 
-/// The AWS SDK's configuration. Lambda names the region in the environment; were it not there, the SDK would go
-/// and ask the network for it.
-async fn aws_config(variables: &Variables) -> aws_config::SdkConfig {
+/// The AWS SDK's configuration, from what Lambda and the template put into the environment. The SDK's own loader would
+/// also look for profiles, single sign-on and metadata services, none of which Lambda has, and that is a tenth of each
+/// binary.
+fn aws_config(variables: &Variables) -> SdkConfig {
     let region = variables.text("AWS_REGION").or_else(|| variables.text("AWS_DEFAULT_REGION"));
-    let region = region.map(|region| aws_config::Region::new(region.to_owned()));
-    aws_config::defaults(aws_config::BehaviorVersion::latest()).region(region).load().await
+    let is_on = |name: &str| variables.text(name).map(|value| value.eq_ignore_ascii_case("true"));
+    let mut builder = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(region.map(|region| Region::new(region.to_owned())))
+        .credentials_provider(SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new()))
+        .service_config(Endpoints(variables.clone()));
+    builder.set_endpoint_url(variables.text("AWS_ENDPOINT_URL").map(str::to_owned));
+    builder.set_use_fips(is_on("AWS_USE_FIPS_ENDPOINT"));
+    builder.set_use_dual_stack(is_on("AWS_USE_DUALSTACK_ENDPOINT"));
+    builder.build()
+}
+
+/// The variables that give a service an endpoint of its own, such as `AWS_ENDPOINT_URL_DYNAMODB`.
+#[derive(Debug)]
+struct Endpoints(Variables);
+
+impl LoadServiceConfig for Endpoints {
+    fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
+        let service = key.service_id().to_uppercase().replace(' ', "_");
+        self.0.text(&format!("{}_{service}", key.env())).map(str::to_owned)
+    }
 }
 
 fn refuse_to_start(error: &dyn std::error::Error) -> ExitCode {

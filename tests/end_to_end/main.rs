@@ -3,6 +3,9 @@
 mod binaries;
 mod command_line;
 mod data_actions;
+mod documents;
+mod examples;
+mod openapi;
 mod relay;
 mod retention;
 mod template;

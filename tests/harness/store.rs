@@ -7,7 +7,9 @@
 //! While the store is down nothing is read and nothing is counted. `wait_for` counts what the engine
 //! answered, well or badly; it starts at zero again with `reset_counts`.
 
-use std::collections::{BTreeMap, VecDeque};
+mod access;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -101,11 +103,19 @@ impl FaultyStore {
         self.shared.script().arrived.values().sum()
     }
 
+    /// What the requests so far did, and to what: the permission IAM asks for, with what the item's partition key begins with
+    /// (`claim#`), or the index (`index/due`).
+    #[must_use]
+    pub fn accesses(&self) -> BTreeSet<(String, String)> {
+        self.shared.script().accesses.clone()
+    }
+
     /// Counts from zero again, for `wait_for` as well. Scripted faults stay.
     pub fn reset_counts(&self) {
         let mut script = self.shared.script();
         script.arrived.clear();
         script.answered.clear();
+        script.accesses.clear();
     }
 
     /// Scripts a fault for the next request of an operation (`"*"`: of any), after those scripted before.
@@ -212,6 +222,7 @@ struct Shared {
 struct Script {
     arrived: BTreeMap<String, usize>,
     answered: BTreeMap<String, usize>,
+    accesses: BTreeSet<(String, String)>,
     faults: VecDeque<(String, StoreFault)>,
 }
 
@@ -235,6 +246,10 @@ impl Shared {
 
         self.counted.notify_waiters();
         fault
+    }
+
+    fn accessed(&self, accesses: Vec<(String, String)>) {
+        self.script().accesses.extend(accesses);
     }
 
     fn answered(&self, operation: &str) {
@@ -299,6 +314,7 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Respo
     let fault = shared.arrive(&operation);
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
+    shared.accessed(access::of(&operation, &body));
 
     let forward = || forward(Arc::clone(&shared), operation.clone(), head, body.clone());
     match fault {

@@ -44,10 +44,9 @@ impl Request {
         surface: Surface,
     ) -> Result<Self, Box<Refused>> {
         let read = |members: &Members<'_>| {
-            let key = match key_header(headers)? {
-                Some(key) => Some(key),
-                None => members.key()?,
-            };
+            // The header counts; a member that is no key is wrong all the same.
+            let member = members.key()?;
+            let key = key_header(headers)?.or(member);
             Self::read(members, key, preferred_wait(headers), surface)
         };
         at_the_door(body, "The body", read)

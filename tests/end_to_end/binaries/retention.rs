@@ -151,7 +151,7 @@ async fn a_job_that_takes_longer_than_there_is_time_is_pending_and_carried_on() 
         }
         world.genesys.finish_jobs();
         let mut last = second;
-        for _ in 0..10 {
+        for _ in 0..40 {
             if !statuses(&last).contains("pending") {
                 break;
             }
