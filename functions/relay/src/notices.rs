@@ -31,8 +31,8 @@ pub(crate) async fn deliver(app: &App, subscribers: &Subscribers, due: &Due, dea
         stream::unreadable(&due.pk);
         return Outcome::Unreadable;
     };
-    let delivery = Box::pin(deliver_read(app, subscribers, due, &notice, deadline));
-    trace::within(notice.trace(), delivery).await
+    let delivering = Box::pin(deliver_read(app, subscribers, due, &notice, deadline));
+    trace::within(notice.trace(), delivering).await
 }
 
 async fn deliver_read(
