@@ -43,11 +43,12 @@ fn served() -> BTreeSet<String> {
 #[test]
 fn the_routes_of_the_document_are_those_of_the_template() {
     let resources = template::read()["Resources"].take();
-    let events = members(&resources).flat_map(|(_, resource)| members(&resource["Properties"]["Events"]));
-    let routes = events.filter(|(_, event)| event["Type"] == "HttpApi").map(|(_, event)| {
-        let property = |name: &str| event["Properties"][name].as_str().expect("a text").to_owned();
-        (property("Method"), property("Path"))
-    });
+    let routes =
+        members(&resources).filter(|(_, it)| it["Type"] == "AWS::ApiGatewayV2::Route").map(|(_, route)| {
+            let key = route["Properties"]["RouteKey"].as_str().expect("a text");
+            let (method, path) = key.split_once(' ').expect("a method and a path");
+            (method.to_owned(), path.to_owned())
+        });
 
     assert_eq!(Document::read().routes(), routes.collect());
 }
@@ -56,13 +57,12 @@ fn the_routes_of_the_document_are_those_of_the_template() {
 fn what_the_template_lets_anybody_call_is_what_the_document_has_signed_otherwise() {
     let document = Document::read();
     let resources = template::read()["Resources"].take();
-    let events = members(&resources).flat_map(|(_, resource)| members(&resource["Properties"]["Events"]));
-    for (_, event) in events.filter(|(_, event)| event["Type"] == "HttpApi") {
-        let path = event["Properties"]["Path"].as_str().unwrap();
-        let authoriser = &event["Properties"]["Auth"]["Authorizer"];
+    for (_, route) in members(&resources).filter(|(_, it)| it["Type"] == "AWS::ApiGatewayV2::Route") {
+        let (_, path) = route["Properties"]["RouteKey"].as_str().unwrap().split_once(' ').unwrap();
+        let is_closed = route["Properties"]["AuthorizationType"] != "NONE";
         let security = document.operation(path)["security"].as_array().unwrap();
         let asks_for_iam = security.iter().any(|alternative| alternative.get("awsIam").is_some());
-        assert_eq!(asks_for_iam, authoriser == "AWS_IAM", "{path}");
+        assert_eq!(asks_for_iam, is_closed, "{path}");
         let schemes = security.iter().flat_map(members).map(|(scheme, _)| scheme);
         for scheme in schemes {
             document.at(&format!("/components/securitySchemes/{scheme}"));
