@@ -1,5 +1,7 @@
 //! The commands of the runbook, played against a table.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use harness::outbox::due_shard;
 use harness::world::World;
@@ -98,24 +100,27 @@ async fn a_dead_notice_that_is_redriven_by_the_runbook_gets_a_whole_schedule_aga
     relay.feed_stream().await.unwrap();
     assert_eq!(world.notice("msg_1")["state"]["S"], "DEAD");
 
-    // Much later, when patience with it has long run out.
-    world.let_pass(std::time::Duration::from_hours(24 * 30));
+    // Much later, when patience with it has long run out, and while its subscriber is left alone.
+    world.let_pass(Duration::from_hours(24 * 30));
+    inbox.answer_with(StatusCode::SERVICE_UNAVAILABLE);
+    for other in 2..=6 {
+        world.put_notice(&format!("msg_{other}"), &inbox.url());
+    }
+    relay.feed_stream().await.unwrap();
+    assert!(!world.items("breaker")[0]["open_until"].is_null());
     let (key, values) = (("notice#msg_1", "notice"), redriving(&world, "notice#msg_1"));
     assert_eq!(play(&world, "Redrive a dead notice", 0, key, &values).await, Played::Applied);
     let notice = world.notice("msg_1");
     assert_eq!((&notice["state"], &notice["attempts"]), (&json!({"S": "PENDING"}), &json!({"N": "0"})));
     assert!(notice["expires_at"].is_null() && notice["attempt_owner"].is_null(), "{notice}");
-    assert_eq!(
-        play(&world, "Redrive a dead notice", 0, key, &values).await,
-        Played::Refused,
-        "it is not dead any more"
-    );
-
-    inbox.answer_with(StatusCode::SERVICE_UNAVAILABLE);
+    let again = play(&world, "Redrive a dead notice", 0, key, &values).await;
+    assert_eq!(again, Played::Refused, "it is not dead any more");
     relay.feed_stream().await.unwrap();
-    assert_eq!(world.notice("msg_1")["state"]["S"], "PENDING", "an old notice is not given up at once");
+    assert_eq!(world.notice("msg_1")["state"]["S"], "PENDING", "put off, and not given up");
+
     inbox.answer_with(StatusCode::NO_CONTENT);
-    world.let_pass(std::time::Duration::from_secs(2));
+    world.let_pass(Duration::from_secs(40));
+    relay.sweep().await.unwrap();
     relay.sweep().await.unwrap();
     assert_eq!(world.notice("msg_1")["state"]["S"], "DELIVERED");
 }
