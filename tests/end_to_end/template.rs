@@ -11,9 +11,12 @@ mod dashboard;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::LazyLock;
 
-use local::template;
 use serde_json::Value;
+
+/// The template, read once.
+static TEMPLATE: LazyLock<Value> = LazyLock::new(local::template::read);
 
 /// The functions, by the name of their binary, as their resources are called.
 const FUNCTIONS: [(&str, &str); 5] = [
@@ -35,8 +38,7 @@ fn source(path: &str) -> String {
 
 /// The resources of a type, by their logical ids.
 fn resources(kind: &str) -> BTreeMap<String, Value> {
-    let resources = template::read()["Resources"].take();
-    let resources = resources.as_object().expect("resources").iter();
+    let resources = TEMPLATE["Resources"].as_object().expect("resources").iter();
     let of_kind = resources.filter(|(_, resource)| resource["Type"] == kind);
     of_kind.map(|(name, resource)| (name.clone(), resource.clone())).collect()
 }
@@ -66,7 +68,6 @@ fn events(kind: &str) -> Vec<(String, Value)> {
 
 /// The parameters as they are when only those are given that have no default.
 fn defaults() -> BTreeMap<String, String> {
-    let parameters = template::read()["Parameters"].take();
     let default = |(name, parameter): (&String, &Value)| {
         let given = match name.as_str() {
             "WebhookSecretsSecretArn" | "GenesysCredentialsSecretArn" => Some(SECRET.to_owned()),
@@ -76,7 +77,7 @@ fn defaults() -> BTreeMap<String, String> {
         let default = parameter.get("Default").map(as_text);
         (name.clone(), given.or(default).unwrap_or_else(|| panic!("{name} has no default")))
     };
-    parameters.as_object().expect("parameters").iter().map(default).collect()
+    TEMPLATE["Parameters"].as_object().expect("parameters").iter().map(default).collect()
 }
 
 /// The defaults, but for these parameters.
@@ -106,7 +107,8 @@ fn resolved(part: &Value, parameters: &BTreeMap<String, String>) -> Option<Value
     Some(match part {
         Value::Array(elements) => elements.iter().filter_map(|it| resolved(it, parameters)).collect(),
         Value::Object(members) => {
-            let members = members.iter().filter_map(|(name, it)| Some((name.clone(), resolved(it, parameters)?)));
+            let members =
+                members.iter().filter_map(|(name, it)| Some((name.clone(), resolved(it, parameters)?)));
             Value::Object(members.collect())
         }
         plain => plain.clone(),
@@ -115,7 +117,7 @@ fn resolved(part: &Value, parameters: &BTreeMap<String, String>) -> Option<Value
 
 /// Whether a condition of the template holds.
 fn holds(condition: &str, parameters: &BTreeMap<String, String>) -> bool {
-    let condition = &template::read()["Conditions"][condition];
+    let condition = &TEMPLATE["Conditions"][condition];
     assert!(condition.is_object(), "{condition}");
     is_true(condition, parameters)
 }

@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use local::template;
 use serde_json::{Value, json};
 
-use super::{as_text, defaults, functions, holds, resolved, resources, source, with};
+use super::{TEMPLATE, as_text, defaults, functions, holds, resolved, resources, source, with};
 
 /// The names of the metrics that the code emits.
 pub(super) fn counted() -> BTreeSet<String> {
@@ -40,7 +39,8 @@ fn watched(alarm: &Value) -> Vec<Watched> {
 pub(super) fn assert_filled((namespace, name, dimensions): &Watched) {
     let value = |dimension: &str| &dimensions[dimension];
     let is = |reference: &Value, form: &str, suffix: &str, kind: &str| {
-        let id = reference[form].as_str().and_then(|it| it.strip_suffix(suffix)).unwrap_or_default().to_owned();
+        let id =
+            reference[form].as_str().and_then(|it| it.strip_suffix(suffix)).unwrap_or_default().to_owned();
         assert!(resources(kind).contains_key(&id), "{name} of {reference}");
     };
     match namespace.as_str() {
@@ -76,7 +76,9 @@ fn what_somebody_must_hear_of_has_an_alarm() {
         .values()
         .flat_map(watched)
         .map(|(_, name, dimensions)| {
-            let of = dimensions.values().map(|it| as_text(it.as_object().map_or(it, |it| &it[it.keys().next().unwrap()])));
+            let of = dimensions
+                .values()
+                .map(|it| as_text(it.as_object().map_or(it, |it| &it[it.keys().next().unwrap()])));
             (name, of.collect::<Vec<_>>().join(" "))
         })
         .collect();
@@ -106,7 +108,9 @@ fn what_somebody_must_hear_of_has_an_alarm() {
     for (metric, of) in needed {
         assert!(watched.contains(&(metric.to_owned(), of.clone())), "nobody watches {metric} of {of}");
     }
-    for operation in ["GetItem", "PutItem", "UpdateItem", "Query", "BatchGetItem", "BatchWriteItem", "TransactWriteItems"] {
+    for operation in
+        ["GetItem", "PutItem", "UpdateItem", "Query", "BatchGetItem", "BatchWriteItem", "TransactWriteItems"]
+    {
         let errors = ("SystemErrors".to_owned(), format!("{operation} Table"));
         assert!(watched.contains(&errors), "nobody watches the errors of {operation}: {watched:?}");
     }
@@ -121,7 +125,7 @@ fn every_alarm_reaches_a_topic_of_the_stack_or_the_one_that_is_given() {
         let own = resolved(&alarm["AlarmActions"], &defaults());
         assert_eq!(own, Some(json!([{"Ref": "AlarmTopic"}])), "{name}");
     }
-    let subscription = template::read()["Resources"]["AlarmSubscription"]["Condition"].take();
+    let subscription = TEMPLATE["Resources"]["AlarmSubscription"]["Condition"].clone();
     let subscription = subscription.as_str().expect("a condition");
     assert!(holds("MakesAlarmTopic", &defaults()) && !holds(subscription, &defaults()));
     assert!(holds(subscription, &with(&[("AlarmEmail", "a@example.org")])));

@@ -15,7 +15,8 @@ fn dashboard() -> Value {
 
 /// A metric as a widget names it: namespace, name, dimensions by turns, and how it is shown.
 fn read(metric: &Value) -> Watched {
-    let words: Vec<_> = metric.as_array().expect("a list").iter().filter(|it| it.is_string()).map(as_text).collect();
+    let words: Vec<_> =
+        metric.as_array().expect("a list").iter().filter(|it| it.is_string()).map(as_text).collect();
     let (pairs, []) = words[2..].as_chunks::<2>() else { panic!("a dimension without a value: {metric}") };
     let dimensions = pairs.iter().map(|[name, value]| {
         let reference = value.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
@@ -27,7 +28,10 @@ fn read(metric: &Value) -> Watched {
 fn shown() -> Vec<Watched> {
     let dashboard = dashboard();
     let widgets = dashboard["widgets"].as_array().expect("widgets").iter();
-    widgets.flat_map(|widget| widget["properties"]["metrics"].as_array().expect("metrics")).map(read).collect()
+    widgets
+        .flat_map(|widget| widget["properties"]["metrics"].as_array().expect("metrics"))
+        .map(read)
+        .collect()
 }
 
 #[test]

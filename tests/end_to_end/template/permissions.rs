@@ -14,14 +14,15 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use simulator::{Behaviour, Conversation, Fault, Operation, PolicyCourse, Queue, Surface};
 
-use super::{FUNCTIONS, as_text, texts};
 use super::roles::statements;
+use super::{FUNCTIONS, as_text, source, texts};
 
 /// What a role may do with the table, and to what.
 fn granted(role: &str) -> BTreeSet<(String, String)> {
     let on_the_table = |statement: &Value| {
         let resource = &statement["Resource"];
-        resource["Fn::GetAtt"] == "Table.Arn" || resource["Fn::Sub"].as_str().is_some_and(|it| it.starts_with("${Table.Arn}"))
+        resource["Fn::GetAtt"] == "Table.Arn"
+            || resource["Fn::Sub"].as_str().is_some_and(|it| it.starts_with("${Table.Arn}"))
     };
     statements(role).iter().filter(|it| on_the_table(it)).flat_map(pairs).collect()
 }
@@ -139,9 +140,7 @@ async fn retention_may_do_what_it_does_and_no_more() {
         };
         (0..count).map(policy).collect()
     };
-    let order = |id: &str, count| {
-        json!({"run": "run", "runId": id, "licenseTier": "STANDARD", "policies": policies(count)})
-    };
+    let order = |id: &str, count| json!({"run": "run", "runId": id, "licenseTier": "STANDARD", "policies": policies(count)});
     let cold = world.another_instance(&[]).await;
 
     let first = world.retention(&order("r", 20)).await;
@@ -200,11 +199,40 @@ async fn the_relay_may_do_what_it_does_and_no_more() {
     world.store.reset_counts();
 
     let relay = world.relay_with_bus(&bus, &[]).await;
+    // What fails at first is found by the sweep.
+    bus.throttle(true);
     relay.feed_stream().await.expect("the relay takes its stream");
+    bus.throttle(false);
     world.let_pass(Duration::from_secs(61));
     sweep(&relay).await;
 
     assert_eq!(granted("RelayRole"), world.store.accesses());
+}
+
+/// The services of AWS that a crate asks something of.
+fn services(crate_path: &str) -> BTreeSet<String> {
+    let manifest = source(&format!("{crate_path}/Cargo.toml"));
+    let names = manifest.lines().filter_map(|line| line.strip_prefix("aws-sdk-"));
+    names.filter_map(|rest| rest.split(['.', ' ', '=']).next()).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_role_allows_requests_to_the_services_that_the_code_speaks_to_and_to_no_others() {
+    // The stand-ins for these services know these requests, and refuse any other.
+    let requests = [("secretsmanager", "secretsmanager:GetSecretValue"), ("eventbridge", "events:PutEvents")];
+    for (binary, name) in FUNCTIONS {
+        let mut spoken_to = services("shared");
+        spoken_to.extend(services(&format!("functions/{binary}")));
+        assert!(spoken_to.remove("dynamodb"), "{binary}");
+        let granted: BTreeSet<_> =
+            statements(&format!("{name}Role")).iter().flat_map(|it| texts(&it["Action"])).collect();
+        for (service, request) in requests {
+            // Every crate has what shared has; only some settings name a secret.
+            assert!(!granted.contains(request) || spoken_to.contains(service), "{binary}: {request}");
+        }
+        let known: BTreeSet<_> = requests.iter().map(|(service, _)| (*service).to_owned()).collect();
+        assert!(spoken_to.is_subset(&known), "{binary}: {spoken_to:?}");
+    }
 }
 
 #[test]

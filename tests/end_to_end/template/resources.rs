@@ -9,7 +9,7 @@ use harness::world::World;
 use serde_json::{Value, json};
 use simulator::Surface;
 
-use super::{FUNCTIONS, as_list, defaults, events, functions, resolved, resources, with};
+use super::{FUNCTIONS, TEMPLATE, as_list, defaults, events, functions, resolved, resources, with};
 
 #[test]
 fn directories_crates_and_binaries_have_one_name() {
@@ -82,11 +82,13 @@ fn whatever_invokes_without_waiting_keeps_what_failed() {
 #[test]
 fn a_queued_request_stays_hidden_for_six_times_as_long_as_it_may_take() {
     for (name, event) in events("SQS") {
-        let queue = event["Queue"]["Fn::GetAtt"].as_str().expect("a queue").trim_end_matches(".Arn").to_owned();
+        let queue =
+            event["Queue"]["Fn::GetAtt"].as_str().expect("a queue").trim_end_matches(".Arn").to_owned();
         let queue = resources("AWS::SQS::Queue")[&queue]["Properties"].clone();
         let timeout = functions()[&name]["Timeout"].as_u64().expect("seconds");
         assert_eq!(queue["VisibilityTimeout"], timeout * 6, "{name}");
-        let dead_letters = queue["RedrivePolicy"]["deadLetterTargetArn"]["Fn::GetAtt"].as_str().expect("a queue");
+        let dead_letters =
+            queue["RedrivePolicy"]["deadLetterTargetArn"]["Fn::GetAtt"].as_str().expect("a queue");
         let dead_letters = resources("AWS::SQS::Queue")[dead_letters.trim_end_matches(".Arn")].clone();
         let kept = |queue: &Value| queue["MessageRetentionPeriod"].as_u64().expect("seconds");
         assert!(kept(&dead_letters["Properties"]) > kept(&queue), "{name}");
@@ -100,9 +102,17 @@ fn queues_and_logs_are_encrypted_outlive_mistakes_and_end() {
     for (name, queue) in resources("AWS::SQS::Queue") {
         let properties = &queue["Properties"];
         let plain = resolved(properties, &defaults()).unwrap();
-        assert_eq!((&plain["SqsManagedSseEnabled"], &plain["KmsMasterKeyId"]), (&json!(true), &Value::Null), "{name}");
+        assert_eq!(
+            (&plain["SqsManagedSseEnabled"], &plain["KmsMasterKeyId"]),
+            (&json!(true), &Value::Null),
+            "{name}"
+        );
         let owned = resolved(properties, &own).unwrap();
-        assert_eq!((&owned["SqsManagedSseEnabled"], &owned["KmsMasterKeyId"]), (&json!(false), &json!(key)), "{name}");
+        assert_eq!(
+            (&owned["SqsManagedSseEnabled"], &owned["KmsMasterKeyId"]),
+            (&json!(false), &json!(key)),
+            "{name}"
+        );
         assert_eq!(queue["DeletionPolicy"], "RetainExceptOnCreate", "{name}");
         assert_eq!(queue["UpdateReplacePolicy"], "Retain", "{name}");
     }
@@ -130,7 +140,7 @@ fn everything_says_whose_it_is() {
         Value::Array(tags) => tags.iter().find(|tag| tag["Key"] == "Owner").map(|tag| tag["Value"].clone()),
         tags => tags.get("Owner").cloned(),
     };
-    let template = local::template::read();
+    let template = &*TEMPLATE;
     let globals = &template["Globals"]["Function"]["Tags"];
     assert_eq!(owner(globals), Some(json!({"Ref": "Owner"})));
     for kind in [
@@ -169,7 +179,7 @@ async fn the_templates_batches_are_answered_as_the_template_announces() {
 
 #[test]
 fn every_parameter_is_in_a_group_with_its_name_and_what_it_means() {
-    let template = local::template::read();
+    let template = &*TEMPLATE;
     let groups = &template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"];
     let groups = groups.as_array().expect("groups");
     let grouped: Vec<_> = groups.iter().flat_map(|group| as_list(&group["Parameters"])).collect();

@@ -2,32 +2,34 @@
 
 use std::collections::BTreeSet;
 
-use local::template;
 use serde_json::{Value, json};
 
-use super::{FUNCTIONS, as_text, events, functions, resolved, resources, texts, with};
+use super::{
+    FUNCTIONS, TEMPLATE, as_list, as_text, defaults, events, functions, holds, resolved, resources, texts,
+    with,
+};
 
 const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/of-the-table";
 const SECRETS_KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/of-the-secrets";
 
 /// The statements of a role's own policies, with every optional one.
 pub(super) fn statements(role: &str) -> Vec<Value> {
-    let policies = template::read()["Resources"][role]["Properties"]["Policies"].take();
+    let policies = TEMPLATE["Resources"][role]["Properties"]["Policies"].clone();
     let policies = policies.as_array().unwrap_or_else(|| panic!("{role} has no policies")).iter();
     policies
-        .flat_map(|policy| policy["PolicyDocument"]["Statement"].as_array().expect("a list").clone())
+        .flat_map(|policy| policy["PolicyDocument"]["Statement"].as_array().expect("a list"))
         .map(unconditional)
         .collect()
 }
 
 /// A statement that may be left out, as it is where it is not.
-fn unconditional(statement: Value) -> Value {
-    statement.get("Fn::If").map_or(statement.clone(), |condition| condition[1].clone())
+fn unconditional(statement: &Value) -> Value {
+    statement.get("Fn::If").map_or(statement, |condition| &condition[1]).clone()
 }
 
 /// What a statement is about: a resource's attribute, or what a parameter names.
 fn about(statement: &Value) -> BTreeSet<String> {
-    let resources = super::as_list(&statement["Resource"]);
+    let resources = as_list(&statement["Resource"]);
     let name = |resource: &Value| {
         let named = ["Fn::GetAtt", "Ref", "Fn::Sub"].iter().find_map(|form| resource[form].as_str());
         named.map_or_else(|| as_text(resource), str::to_owned)
@@ -60,10 +62,15 @@ fn owed(binary: &str, name: &str) -> BTreeSet<(String, String)> {
     for (_, stream) in events("DynamoDB").iter().filter(|(of, _)| of == binary) {
         let actions = ["DescribeStream", "GetRecords", "GetShardIterator", "ListStreams"];
         let actions = actions.map(|action| format!("dynamodb:{action}"));
-        owe(&actions.each_ref().map(String::as_str), stream["Stream"]["Fn::GetAtt"].as_str().expect("a stream"));
+        owe(
+            &actions.each_ref().map(String::as_str),
+            stream["Stream"]["Fn::GetAtt"].as_str().expect("a stream"),
+        );
         destinations.push(stream["DestinationConfig"].clone());
     }
-    for destination in destinations.iter().filter_map(|it| it["OnFailure"]["Destination"]["Fn::GetAtt"].as_str()) {
+    for destination in
+        destinations.iter().filter_map(|it| it["OnFailure"]["Destination"]["Fn::GetAtt"].as_str())
+    {
         owe(&["sqs:SendMessage"], destination);
     }
     owed
@@ -79,7 +86,9 @@ fn each_functions_role_may_do_what_its_settings_sources_and_logs_need_and_no_mor
             .flat_map(|statement| {
                 let actions = texts(&statement["Action"]);
                 let about = about(statement);
-                actions.into_iter().flat_map(move |action| about.clone().into_iter().map(move |it| (action.clone(), it)))
+                actions
+                    .into_iter()
+                    .flat_map(move |action| about.clone().into_iter().map(move |it| (action.clone(), it)))
             })
             .filter(|(_, about)| !about.starts_with("Table.Arn") && !about.starts_with("${Table.Arn}"))
             .collect();
@@ -107,10 +116,11 @@ fn scheduler_may_invoke_what_it_has_schedules_for_and_keep_what_it_could_not() {
 
 #[test]
 fn genesys_cloud_may_invoke_two_functions_if_it_knows_the_organisation() {
-    let role = template::read()["Resources"]["GenesysRole"].take();
+    let role = TEMPLATE["Resources"]["GenesysRole"].clone();
     assert_eq!(role["Condition"], "HasGenesysOrganization");
     let id = "1f0b2a4e-0000-4000-8000-000000000001";
-    for (region, account) in [("mypurecloud.ie", "765628985471"), ("use2.us-gov-pure.cloud", "325654371633")] {
+    for (region, account) in [("mypurecloud.ie", "765628985471"), ("use2.us-gov-pure.cloud", "325654371633")]
+    {
         let parameters = with(&[("GenesysRegion", region), ("GenesysOrganizationId", id)]);
         let trust = resolved(&role["Properties"]["AssumeRolePolicyDocument"]["Statement"], &parameters);
         let expected = json!([{
@@ -127,20 +137,24 @@ fn genesys_cloud_may_invoke_two_functions_if_it_knows_the_organisation() {
     assert_eq!(about(invoke), two.into());
 }
 
-/// The one statement of a policy that hangs on several roles, and those roles.
-fn shared(policy: &str) -> (Value, BTreeSet<String>) {
-    let policy = template::read()["Resources"][policy].take();
-    let properties = &policy["Properties"];
-    let [statement] = &properties["PolicyDocument"]["Statement"].as_array().expect("a list")[..] else {
-        panic!("one statement: {properties}")
+/// The one statement of a policy that several roles attach, the condition of both, and those roles.
+fn shared(policy: &str) -> (Value, String, BTreeSet<String>) {
+    let resource = &TEMPLATE["Resources"][policy];
+    assert_eq!(resource["Type"], "AWS::IAM::ManagedPolicy", "{policy}");
+    let [statement] = &as_list(&resource["Properties"]["PolicyDocument"]["Statement"])[..] else {
+        panic!("one statement: {resource}")
     };
-    let roles = properties["Roles"].as_array().expect("roles").iter();
-    (statement.clone(), roles.map(|role| as_text(&role["Ref"])).collect())
+    let condition = as_text(&resource["Condition"]);
+    let element = json!({"Fn::If": [condition, {"Ref": policy}, {"Ref": "AWS::NoValue"}]});
+    let attaches = |role: &Value| as_list(&role["Properties"]["ManagedPolicyArns"]).contains(&element);
+    let roles = resources("AWS::IAM::Role").into_iter().filter(|(_, role)| attaches(role));
+    (statement.clone(), condition, roles.map(|(name, _)| name).collect())
 }
 
 fn via(statement: &Value) -> BTreeSet<String> {
-    let services = super::as_list(&statement["Condition"]["StringEquals"]["kms:ViaService"]);
-    let service = |it: &Value| it["Fn::Sub"].as_str().expect("a text").split('.').next().expect("a name").to_owned();
+    let services = as_list(&statement["Condition"]["StringEquals"]["kms:ViaService"]);
+    let service =
+        |it: &Value| it["Fn::Sub"].as_str().expect("a text").split('.').next().expect("a name").to_owned();
     services.iter().map(service).collect()
 }
 
@@ -149,14 +163,16 @@ fn a_key_of_ones_own_may_be_used_by_whom_the_table_queues_and_secrets_are_for() 
     let roles: BTreeSet<_> = FUNCTIONS.iter().map(|(_, name)| format!("{name}Role")).collect();
     let parameters = with(&[("KmsKeyArn", KEY), ("SecretsKmsKeyArn", SECRETS_KEY)]);
 
-    let (statement, of) = shared("KmsKeyPolicy");
+    let (statement, condition, of) = shared("KmsKeyPolicy");
+    assert!(holds(&condition, &parameters) && !holds(&condition, &defaults()));
     let mut with_scheduler = roles.clone();
     with_scheduler.insert("SchedulerRole".to_owned());
     assert_eq!((&of, via(&statement)), (&with_scheduler, ["dynamodb", "sqs"].map(str::to_owned).into()));
     assert_eq!(texts(&statement["Action"]), ["kms:Decrypt", "kms:GenerateDataKey"].map(str::to_owned).into());
     assert_eq!(resolved(&statement["Resource"], &parameters), Some(json!(KEY)));
 
-    let (statement, of) = shared("SecretsKmsKeyPolicy");
+    let (statement, condition, of) = shared("SecretsKmsKeyPolicy");
+    assert!(holds(&condition, &parameters) && !holds(&condition, &defaults()));
     let reads_secrets = |(binary, _): &&(&str, &str)| {
         let variables = functions()[*binary]["Environment"]["Variables"].clone();
         variables.as_object().expect("variables").keys().any(|name| name.ends_with("_SECRET_ID"))
@@ -174,7 +190,7 @@ fn all_statements(value: &Value, found: &mut Vec<Value>) {
         Value::Array(elements) => elements.iter().for_each(|element| all_statements(element, found)),
         Value::Object(members) => {
             let statements = members.get("Statement").and_then(Value::as_array).into_iter().flatten();
-            found.extend(statements.cloned().map(unconditional));
+            found.extend(statements.map(unconditional));
             members.values().for_each(|member| all_statements(member, found));
         }
         _ => {}
@@ -184,7 +200,7 @@ fn all_statements(value: &Value, found: &mut Vec<Value>) {
 #[test]
 fn no_policy_is_open_to_everything() {
     let mut found = Vec::new();
-    all_statements(&template::read()["Resources"], &mut found);
+    all_statements(&TEMPLATE["Resources"], &mut found);
     assert!(found.len() > 40, "{found:?}");
 
     let mut without_resource = Vec::new();
@@ -201,14 +217,27 @@ fn no_policy_is_open_to_everything() {
     }
     // X-Ray has no resource that these could name.
     assert_eq!(without_resource, ["xray:PutTelemetryRecords", "xray:PutTraceSegments"]);
-    let (_, roles) = shared("TracingPolicy");
+    let (_, condition, roles) = shared("TracingPolicy");
     assert_eq!(roles, FUNCTIONS.map(|(_, name)| format!("{name}Role")).into());
-    assert_eq!(template::read()["Resources"]["TracingPolicy"]["Condition"], "TracesRequests");
+    assert!(holds(&condition, &defaults()) && !holds(&condition, &with(&[("Tracing", "PassThrough")])));
+}
+
+#[test]
+fn a_role_attaches_the_shared_policies_and_no_others() {
+    let shared: BTreeSet<_> = resources("AWS::IAM::ManagedPolicy").into_keys().collect();
+    assert_eq!(shared, ["TracingPolicy", "KmsKeyPolicy", "SecretsKmsKeyPolicy"].map(str::to_owned).into());
+    assert!(resources("AWS::IAM::Policy").is_empty());
+    for (name, role) in resources("AWS::IAM::Role") {
+        for attached in role["Properties"]["ManagedPolicyArns"].as_array().into_iter().flatten() {
+            let policy = attached["Fn::If"][1]["Ref"].as_str().unwrap_or_default();
+            assert!(shared.contains(policy), "{name}: {attached}");
+        }
+    }
 }
 
 #[test]
 fn everything_a_role_names_is_of_this_template() {
-    let template = template::read();
+    let template = &*TEMPLATE;
     let roles = resources("AWS::IAM::Role");
     assert_eq!(roles.len(), FUNCTIONS.len() + 2, "{:?}", roles.keys());
     for statement in roles.keys().flat_map(|role| statements(role)) {

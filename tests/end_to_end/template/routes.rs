@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use harness::world::World;
-use local::template;
 use serde_json::{Value, json};
 use simulator::Surface;
 
-use super::{defaults, holds, resolved, resources, with};
+use super::{TEMPLATE, defaults, holds, resolved, resources, with};
 
 const WEBHOOK: &str = "POST /webhooks/genesys";
 const DATA_ACTIONS: &str = "POST /data-actions/{dataActionId}/invocations";
@@ -104,11 +103,14 @@ fn only_the_webhook_is_open_and_the_others_ask_for_iam_or_for_a_token() {
         assert_eq!(routes[WEBHOOK]["AuthorizationType"], "NONE");
         for (key, scopes) in [(DATA_ACTIONS, "data-actions"), (TRANSFERS, "transfers,calls")] {
             let route = &routes[key];
-            assert_eq!((route["AuthorizationType"].as_str(), &route["AuthorizerId"]), (Some(kind), &authorizer));
+            assert_eq!(
+                (route["AuthorizationType"].as_str(), &route["AuthorizerId"]),
+                (Some(kind), &authorizer)
+            );
             let asked_for = if has_scopes { json!({"Fn::Split": [",", scopes]}) } else { Value::Null };
             assert_eq!(route["AuthorizationScopes"], asked_for, "{key}");
         }
-        let authorizer = &template::read()["Resources"]["JwtAuthorizer"];
+        let authorizer = &TEMPLATE["Resources"]["JwtAuthorizer"];
         let condition = authorizer["Condition"].as_str().expect("a condition");
         assert_eq!(holds(condition, &parameters), kind == "JWT");
         let configuration = resolved(&authorizer["Properties"]["JwtConfiguration"], &parameters).unwrap();
@@ -119,17 +121,20 @@ fn only_the_webhook_is_open_and_the_others_ask_for_iam_or_for_a_token() {
 
 #[test]
 fn every_route_is_limited_and_the_open_one_by_itself() {
-    let stage = template::read()["Resources"]["HttpApiStage"].take();
+    let stage = TEMPLATE["Resources"]["HttpApiStage"].clone();
     let limits = |rate: &str, burst: &str| json!({"ThrottlingRateLimit": {"Ref": rate}, "ThrottlingBurstLimit": {"Ref": burst}});
     assert_eq!(stage["Properties"]["DefaultRouteSettings"], limits("ApiRateLimit", "ApiBurstLimit"));
-    assert_eq!(stage["Properties"]["RouteSettings"], json!({WEBHOOK: limits("WebhookRateLimit", "WebhookBurstLimit")}));
+    assert_eq!(
+        stage["Properties"]["RouteSettings"],
+        json!({WEBHOOK: limits("WebhookRateLimit", "WebhookBurstLimit")})
+    );
     // API Gateway refuses settings of a route that is not there yet.
     assert_eq!(stage["DependsOn"], "WebhookRoute");
 }
 
 #[test]
 fn every_request_is_in_the_access_log_with_who_called_and_why_not() {
-    let stage = template::read()["Resources"]["HttpApiStage"]["Properties"].take();
+    let stage = TEMPLATE["Resources"]["HttpApiStage"]["Properties"].clone();
     let format = stage["AccessLogSettings"]["Format"].as_str().expect("a format");
     let line: Value = serde_json::from_str(format).expect("a line is JSON");
     let logged: BTreeSet<_> = line.as_object().unwrap().values().map(|it| it.as_str().unwrap()).collect();

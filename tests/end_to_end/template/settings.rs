@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use harness::runtime_api::{Lambda, binary};
 use harness::secrets_manager::SecretsManager;
 use harness::world::World;
-use local::{Gateway, template};
+use local::Gateway;
 use serde_json::Value;
 use simulator::Surface;
 
-use super::{SECRET, as_text, defaults, functions, resolved, source, with};
+use super::{SECRET, TEMPLATE, as_text, defaults, functions, resolved, source, with};
 
 /// Settings that would hold a secret themselves, or let notices go anywhere: never in a template.
 const FOR_ONE_MACHINE: [&str; 5] = [
@@ -56,7 +56,7 @@ fn environment(function: &Value, parameters: &BTreeMap<String, String>) -> Vec<(
     variables.iter().filter_map(|(name, it)| Some((name.clone(), value(it)?))).collect()
 }
 
-/// What CloudFormation makes of a value: its own resources' names, and secrets in the place of references to them.
+/// What `CloudFormation` makes of a value: its own resources' names, and secrets in the place of references to them.
 fn plain(value: &Value) -> String {
     match (value["Ref"].as_str(), value["Fn::Sub"].as_str()) {
         (Some("Table" | "EventBus"), _) => "patchbay".to_owned(),
@@ -93,7 +93,7 @@ async fn with_the_templates_defaults_each_binary_starts() {
 
 /// Each parameter's own extremes, with the others at their defaults.
 fn extremes() -> Vec<BTreeMap<String, String>> {
-    let parameters = template::read()["Parameters"].take();
+    let parameters = TEMPLATE["Parameters"].clone();
     let mut all = vec![defaults()];
     for (name, parameter) in parameters.as_object().expect("parameters") {
         let allowed = parameter["AllowedValues"].as_array().into_iter().flatten();

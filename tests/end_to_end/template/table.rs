@@ -3,7 +3,7 @@
 use local::template;
 use serde_json::json;
 
-use super::{defaults, resolved, with};
+use super::{TEMPLATE, defaults, resolved, with};
 
 #[test]
 fn the_table_has_the_keys_and_the_time_to_live_that_the_code_uses() {
@@ -35,8 +35,11 @@ fn the_table_has_the_keys_and_the_time_to_live_that_the_code_uses() {
 
 #[test]
 fn the_table_outlives_its_stack_and_mistakes() {
-    let table = template::read()["Resources"]["Table"].take();
-    assert_eq!((&table["DeletionPolicy"], &table["UpdateReplacePolicy"]), (&json!("Retain"), &json!("Retain")));
+    let table = TEMPLATE["Resources"]["Table"].clone();
+    assert_eq!(
+        (&table["DeletionPolicy"], &table["UpdateReplacePolicy"]),
+        (&json!("Retain"), &json!("Retain"))
+    );
     let table = template::table();
     assert_eq!(table["DeletionProtectionEnabled"], true);
     assert_eq!(table["PointInTimeRecoverySpecification"], json!({"PointInTimeRecoveryEnabled": true}));
