@@ -247,7 +247,7 @@ async fn transfers_that_are_made(judge: &mut Judge, surface: Surface) {
     for order in [blind("queue", "support"), blind("user", "bob"), blind("external", "+4930123456"), consult]
     {
         let shape = json!({"$ref": "#/components/schemas/TransferOrder"});
-        judge.document.judge_value(&shape, &order).unwrap();
+        judge.document.judge_value(&shape, &order).expect("the document takes what the function takes");
         let world = calls(surface, &[]).await;
         judge.expect(200, "application/json", &world.transfer(&key, &order).await);
         let again = world.transfer(&key, &order).await;
