@@ -1,4 +1,4 @@
-//! As much of JSONata as the state machine is written in: texts, numbers, paths, `&`, `<`, objects, lists, `$merge`,
+//! As much of `JSONata` as the state machine is written in: texts, numbers, paths, `&`, `<`, objects, lists, `$merge`,
 //! `$string`, and Step Functions' own `$parse`. What goes beyond that fails the test that meets it.
 
 use serde_json::{Map, Value, json};
