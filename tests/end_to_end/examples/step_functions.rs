@@ -227,7 +227,7 @@ impl Machine {
         sent: &mut Vec<(String, Value, Option<String>)>,
     ) -> Result<(Value, Value), String> {
         assert_eq!(state["Resource"], "arn:aws:states:::lambda:invoke");
-        let mut retries: BTreeMap<usize, i64> = BTreeMap::new();
+        let mut counts: BTreeMap<usize, i64> = BTreeMap::new();
         loop {
             let arguments = filled_in(&state["Arguments"], &states);
             let payload = arguments["Payload"].clone();
@@ -240,9 +240,9 @@ impl Machine {
                 return Ok((state["Next"].clone(), filled_in(&state["Output"], &states)));
             };
             let handles = |handler: &&Value| elements(&handler["ErrorEquals"]).contains(&json!(error));
-            let nth = elements(&state["Retry"]).iter().position(|retrier| handles(&retrier));
-            if let Some(place) = nth {
-                let count = retries.entry(place).or_default();
+            let retrier = elements(&state["Retry"]).iter().position(|retrier| handles(&retrier));
+            if let Some(place) = retrier {
+                let count = counts.entry(place).or_default();
                 *count += 1;
                 if *count <= state["Retry"][place]["MaxAttempts"].as_i64().expect("attempts") {
                     continue;
