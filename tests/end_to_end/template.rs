@@ -123,7 +123,7 @@ fn holds(condition: &str, parameters: &BTreeMap<String, String>) -> bool {
 }
 
 fn is_true(expression: &Value, parameters: &BTreeMap<String, String>) -> bool {
-    if let Some(name) = expression["Fn::Condition"].as_str() {
+    if let Some(name) = expression["Condition"].as_str() {
         return holds(name, parameters);
     }
     if let Some(all) = expression["Fn::And"].as_array() {
