@@ -56,7 +56,7 @@ async fn starts(name: &str) -> (Duration, Duration) {
     for index in 0..STARTS {
         let event = match name {
             "webhook-intake" => delivery(&format!("event-{index}")),
-            "transfers" => transfer(&world.genesys, &format!("c-{index}"), "k"),
+            "transfers" => transfer(&world.genesys, &format!("c-{index}"), &format!("key-{index}")),
             "retention" => retention("plan", 90, 1),
             "relay" => json!({"source": "aws.scheduler"}),
             _ => invocation(&format!("key-{index}"), "{}"),
