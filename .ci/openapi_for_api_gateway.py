@@ -1,12 +1,12 @@
 """Writes what API Gateway can import of docs/openapi.yaml, which is OpenAPI 3.1, as OpenAPI 3.0.1 in JSON.
 
 API Gateway refuses 3.1 ("Unable to determine OAS version"). Of 3.0 an HTTP API takes the routes, their parameters, who may
-call them and what answers; it validates no bodies, so schemas are left out. The functions are named as in template.yaml: the
-output is the Body of an AWS::ApiGatewayV2::Api, or the DefinitionBody of an AWS::Serverless::HttpApi; what lets API Gateway
-invoke them is not in it.
+call them and what answers; it validates no bodies, so schemas are left out. Callers sign with IAM: a JWT authoriser has an
+issuer, which is not in the document. The functions are named as in template.yaml: the output can be the Body of an
+AWS::ApiGatewayV2::Api. What lets API Gateway invoke them is not in it.
 
     openapi_for_api_gateway.py docs/openapi.yaml                    writes it
-    openapi_for_api_gateway.py docs/openapi.yaml translated.json    compares it with what SAM makes of template.yaml
+    openapi_for_api_gateway.py docs/openapi.yaml translated.json    compares it with template.yaml, as SAM translates it
 """
 
 import json
@@ -47,18 +47,32 @@ def reduced_operation(operation):
     }
 
 
-def routes(document):
-    """Of each route: who is asked, and whether API Gateway asks for a signature first."""
-    schemes = document["components"]["securitySchemes"]
-    signed = {name for name, scheme in schemes.items() if scheme.get("x-amazon-apigateway-authtype") == "awsSigv4"}
+def routes_of(document):
+    """Of each route: which function answers, in which format it is asked, and whether callers must sign."""
     return {
-        (method, path): (
-            operation["x-amazon-apigateway-integration"],
-            any(signed & alternative.keys() for alternative in operation["security"]),
+        f"{method.upper()} {path}": (
+            operation["x-amazon-apigateway-integration"]["uri"]["Fn::Sub"].split("${")[-1].split(".")[0],
+            operation["x-amazon-apigateway-integration"]["payloadFormatVersion"],
+            operation["security"] != [],
         )
         for path, methods in document["paths"].items()
         for method, operation in methods.items()
     }
+
+
+def routes_of_template(resources):
+    """The same of the template, where no issuer of tokens is given."""
+    routes = {}
+    for resource in resources.values():
+        if resource["Type"] == "AWS::ApiGatewayV2::Route":
+            route = resource["Properties"]
+            integration = resources[route["Target"]["Fn::Sub"].removeprefix("integrations/${").removesuffix("}")]
+            routes[route["RouteKey"]] = (
+                integration["Properties"]["IntegrationUri"]["Fn::GetAtt"][0],
+                integration["Properties"]["PayloadFormatVersion"],
+                route["AuthorizationType"] != "NONE",
+            )
+    return routes
 
 
 def main(source, translated=None):
@@ -68,12 +82,11 @@ def main(source, translated=None):
         json.dump(ours, sys.stdout, indent=2)
         return
     with open(translated, encoding="utf-8") as file:
-        resources = json.load(file)["Resources"].values()
-    [api] = [resource for resource in resources if resource["Type"] == "AWS::ApiGatewayV2::Api"]
-    theirs = api["Properties"]["Body"]
-    if routes(ours) != routes(theirs):
-        sys.exit(f"{source} and template.yaml disagree:\n{routes(ours)}\n{routes(theirs)}")
-    print(f"{source}: API Gateway would be configured as template.yaml has it ({len(routes(ours))} routes)")
+        theirs = routes_of_template(json.load(file)["Resources"])
+    ours = routes_of(ours)
+    if ours != theirs:
+        sys.exit(f"{source} and template.yaml disagree:\n{ours}\n{theirs}")
+    print(f"{source}: API Gateway would be configured as template.yaml has it ({len(ours)} routes)")
 
 
 main(*sys.argv[1:])
