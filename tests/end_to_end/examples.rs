@@ -78,7 +78,6 @@ fn templates() -> Vec<String> {
         "step-functions/template.yaml",
         "eventbridge/template.yaml",
         "fifo/template.yaml",
-        "genesys/aws-lambda/template.yaml",
         "genesys/web-services/template.yaml",
     ]
     .map(|path| format!("examples/{path}"))
