@@ -17,8 +17,8 @@ from crates import linked
 from zips import pack
 
 # Lambda fetches and unpacks a package in each cold start, so a package is kept small on purpose.
-MIB = 2**20
-LARGEST_PACKAGE = 3 * MIB
+MB = 1_000_000
+LARGEST_PACKAGE = 3 * MB
 # The standard library's own come to 5 KB: a binary with no more than those aborts instead of unwinding.
 SMALLEST_TABLES = 64_000
 
@@ -33,7 +33,7 @@ def main():
     parser.add_argument("--packages", type=Path, required=True, help="where the packages go")
     options = parser.parse_args()
     faults = entropy(options)
-    print(f"{'package':22} {'binary':>9} {'zip':>9}   (at most {LARGEST_PACKAGE / MIB:.2f} MiB)")
+    print(f"{'package':22} {'binary':>9} {'zip':>9}   (at most {LARGEST_PACKAGE / MB:.2f} MB)")
     others = {}
     for resource, binary in functions(options.template).items():
         bootstrap = options.built / resource / "bootstrap"
@@ -42,7 +42,7 @@ def main():
         crates = linked(binary, options.triple)
         others |= {it: crate for it, crate in crates.items() if not crate.is_ours}
         listed = bom.write(binary, crates, packed, options.packages / f"{binary}.cdx.json")
-        print(f"{packed.name:22} {bootstrap.stat().st_size / MIB:5.2f} MiB {size / MIB:5.2f} MiB   {listed}")
+        print(f"{packed.name:22} {bootstrap.stat().st_size / MB:6.2f} MB {size / MB:6.2f} MB   {listed}")
         if size > LARGEST_PACKAGE:
             faults.append(f"{packed.name} has {size} bytes, and at most {LARGEST_PACKAGE} are allowed")
         faults += [f"{binary}: {fault}" for fault in of_binary(bootstrap, options.triple)]

@@ -126,7 +126,7 @@ fn anywhere() -> aws_config::ConfigLoader {
     aws_config::defaults(BehaviorVersion::latest())
         .region(Region::new("us-east-1"))
         .credentials_provider(Credentials::new("local", "local", None, None, "patchbay"))
-        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .http_client(shared::aws::http_client().expect("this machine has certificates to trust"))
 }
 
 /// The same, with another endpoint for EventBridge, if there is a bus.

@@ -12,10 +12,7 @@ mod deadline;
 
 use std::process::ExitCode;
 
-use aws_config::environment::EnvironmentVariableCredentialsProvider;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
+use aws_config::SdkConfig;
 
 pub use deadline::{Deadline, Lease};
 pub use event::{Event, Invocation};
@@ -23,6 +20,7 @@ pub use http::{HttpEvent, answer, completed, read_body};
 pub use runtime::{Failure, MAX_RESPONSE_BYTES};
 pub use sqs::{Batch, Message, Settled};
 
+use crate::aws;
 use crate::clock::Clock;
 use crate::config::Variables;
 use crate::telemetry;
@@ -43,44 +41,21 @@ pub async fn serve<A, E: std::error::Error>(
         Ok(runtime) => runtime,
         Err(error) => return refuse_to_start(&error),
     };
-    let aws = aws_config(&variables);
+    let aws = match aws::config(&variables) {
+        Ok(aws) => aws,
+        Err(error) => return report_failed_start(&runtime, &error).await,
+    };
     match start(&variables, &aws, clock).await {
         Ok(app) => {
             runtime.run(async |event, invocation| Box::pin(handle(&app, event, invocation)).await).await
         }
-        Err(error) => {
-            runtime.report_failed_start(&telemetry::chain(&error)).await;
-            refuse_to_start(&error)
-        }
+        Err(error) => report_failed_start(&runtime, &error).await,
     }
 }
 
-/// The AWS SDK's configuration, from what Lambda and the template put into the environment. The SDK's own loader would
-/// also look for profiles, single sign-on and metadata services, none of which Lambda has, and that is a tenth of each
-/// binary.
-fn aws_config(variables: &Variables) -> SdkConfig {
-    let region = variables.text("AWS_REGION").or_else(|| variables.text("AWS_DEFAULT_REGION"));
-    let is_on = |name: &str| variables.text(name).map(|value| value.eq_ignore_ascii_case("true"));
-    let mut builder = SdkConfig::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(region.map(|region| Region::new(region.to_owned())))
-        .credentials_provider(SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new()))
-        .service_config(Endpoints(variables.clone()));
-    builder.set_endpoint_url(variables.text("AWS_ENDPOINT_URL").map(str::to_owned));
-    builder.set_use_fips(is_on("AWS_USE_FIPS_ENDPOINT"));
-    builder.set_use_dual_stack(is_on("AWS_USE_DUALSTACK_ENDPOINT"));
-    builder.build()
-}
-
-/// The variables that give a service an endpoint of its own, such as `AWS_ENDPOINT_URL_DYNAMODB`.
-#[derive(Debug)]
-struct Endpoints(Variables);
-
-impl LoadServiceConfig for Endpoints {
-    fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
-        let service = key.service_id().to_uppercase().replace(' ', "_");
-        self.0.text(&format!("{}_{service}", key.env())).map(str::to_owned)
-    }
+async fn report_failed_start(runtime: &runtime::Runtime, error: &dyn std::error::Error) -> ExitCode {
+    runtime.report_failed_start(&telemetry::chain(error)).await;
+    refuse_to_start(error)
 }
 
 fn refuse_to_start(error: &dyn std::error::Error) -> ExitCode {

@@ -18,6 +18,7 @@ pub mod request;
 mod retry_after;
 pub mod webhook;
 
+pub mod aws;
 pub mod dynamo;
 pub mod due;
 pub mod audit;

@@ -18,7 +18,6 @@ impl Vault {
     #[must_use]
     pub fn new(aws: &aws_config::SdkConfig, id: String) -> Self {
         let timeouts = aws_config::timeout::TimeoutConfig::builder()
-            .connect_timeout(std::time::Duration::from_secs(2))
             .operation_timeout(std::time::Duration::from_secs(5))
             .build();
         let config = aws_sdk_secretsmanager::config::Builder::from(aws).timeout_config(timeouts).build();

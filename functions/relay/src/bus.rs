@@ -74,7 +74,6 @@ impl Bus {
             .with_initial_backoff(Duration::from_millis(50))
             .with_max_backoff(Duration::from_millis(500));
         let timeouts = TimeoutConfig::builder()
-            .connect_timeout(Duration::from_secs(1))
             .operation_attempt_timeout(Duration::from_secs(3))
             .operation_timeout(LONGEST_REQUEST)
             .build();
