@@ -15,7 +15,7 @@ mod upstream;
 
 use std::time::Duration;
 
-use harness::world::{Response, World};
+use harness::world::World;
 use serde_json::Value;
 use simulator::{Behaviour, Fault, Operation, Surface};
 
@@ -64,23 +64,6 @@ fn claim(world: &World) -> Value {
 
 fn state(world: &World) -> String {
     claim(world)["state"]["S"].as_str().expect("a claim has a state").to_owned()
-}
-
-/// Lets `call` get stuck in a stall that was scripted upstream, and lets go of it after `meanwhile`.
-async fn while_stalled<T>(
-    world: &World,
-    call: impl Future<Output = Response>,
-    meanwhile: impl Future<Output = T>,
-) -> (Response, T) {
-    let both = async {
-        tokio::join!(call, async {
-            world.genesys.wait_for_stalled(1).await;
-            let result = meanwhile.await;
-            world.genesys.release_stalled();
-            result
-        })
-    };
-    tokio::time::timeout(PATIENCE, both).await.expect("a stall strikes, and its request ends")
 }
 
 /// Lets an instance with these variables get stuck in a stall that was scripted upstream, and die there.

@@ -4,6 +4,7 @@ mod story;
 mod door;
 mod look;
 mod overlaps;
+mod conflicts;
 mod drift;
 mod jobs;
 mod patience;

@@ -132,23 +132,6 @@ fn completed() -> (u16, String) {
     (200, "completed".to_owned())
 }
 
-/// Lets `call` get stuck in a stall that was scripted upstream, and lets go of it after `meanwhile`.
-async fn while_stalled<T>(
-    world: &World,
-    call: impl Future<Output = Response>,
-    meanwhile: impl Future<Output = T>,
-) -> (Response, T) {
-    let both = async {
-        tokio::join!(call, async {
-            world.genesys.wait_for_stalled(1).await;
-            let result = meanwhile.await;
-            world.genesys.release_stalled();
-            result
-        })
-    };
-    tokio::time::timeout(PATIENCE, both).await.expect("a stall strikes, and its request ends")
-}
-
 /// Lets another instance get stuck with `request` in a stall that was scripted upstream, and die there.
 async fn abandon(world: &World, request: &Value) {
     let dying = world.another_instance(&[CRM]).await;

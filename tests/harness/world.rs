@@ -19,6 +19,9 @@ use crate::trail;
 /// The secret that deliveries are signed with.
 pub const WEBHOOK_SECRET: &str = "the-secret-of-this-test";
 
+/// How long a wait may take before the test has failed.
+const PATIENCE: Duration = Duration::from_mins(1);
+
 /// Everything a test needs, running.
 pub struct World {
     /// The database behind the fault layer.
@@ -135,6 +138,23 @@ impl World {
     pub async fn deliver_with(&self, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Response {
         let url = format!("{}/webhooks/genesys", self.gateway.url());
         self.post(&url, headers, body).await
+    }
+
+    /// Lets `call` get stuck in a stall that was scripted at Genesys Cloud, and lets go of it after `meanwhile`.
+    pub async fn while_stalled<T>(
+        &self,
+        call: impl Future<Output = Response>,
+        meanwhile: impl Future<Output = T>,
+    ) -> (Response, T) {
+        let both = async {
+            tokio::join!(call, async {
+                self.genesys.wait_for_stalled(1).await;
+                let result = meanwhile.await;
+                self.genesys.release_stalled();
+                result
+            })
+        };
+        tokio::time::timeout(PATIENCE, both).await.expect("a stall strikes, and its request ends")
     }
 
     /// Posts anything anywhere.

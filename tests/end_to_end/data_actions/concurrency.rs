@@ -9,7 +9,7 @@ use local::Gateway;
 use serde_json::json;
 use simulator::{Behaviour, Fault, Operation, Surface};
 
-use super::{KEY, PAST_THE_LEASE, RETRY_SAFE, SURFACES, calls, claim, keyed, while_stalled};
+use super::{KEY, PAST_THE_LEASE, RETRY_SAFE, SURFACES, calls, claim, keyed};
 
 const WAITING: [(&str, &str); 2] = [("idempotency-key", "k"), ("prefer", "wait=10")];
 
@@ -99,13 +99,14 @@ async fn who_waits_for_less_than_the_run_takes_is_told_to_come_back() {
     let headers = [("idempotency-key", "k"), ("prefer", "respond-async, wait=1")];
 
     let first = world.invoke("a", &KEY, "{}");
-    let (first, waiter) = while_stalled(&world, first, async {
-        let before = claim(&world);
-        let waiter = world.invoke_at(&instances[0], "a", &headers, "{}").await;
-        assert_eq!(claim(&world), before);
-        waiter
-    })
-    .await;
+    let (first, waiter) = world
+        .while_stalled(first, async {
+            let before = claim(&world);
+            let waiter = world.invoke_at(&instances[0], "a", &headers, "{}").await;
+            assert_eq!(claim(&world), before);
+            waiter
+        })
+        .await;
 
     assert_eq!((waiter.status, waiter.problem().as_str()), (409, "in-progress"));
     assert_eq!((first.status, calls(&world)), (200, 1));
@@ -117,7 +118,7 @@ async fn who_prefers_to_wait_is_still_refused_with_another_payload() {
 
     let first = world.invoke("a", &KEY, "{}");
     let other = world.invoke_at(&instances[0], "a", &WAITING, r#"{"other":true}"#);
-    let (first, other) = while_stalled(&world, first, other).await;
+    let (first, other) = world.while_stalled(first, other).await;
 
     assert_eq!((other.status, other.problem().as_str()), (422, "key-reused"));
     assert_eq!((first.status, calls(&world)), (200, 1));
@@ -185,14 +186,15 @@ async fn who_waits_for_a_holder_that_is_never_heard_of_again_takes_over_when_its
     world.genesys.fault(Operation::ExecuteDataAction, Fault::stall_before_effect());
     let other = world.another_instance(&[RETRY_SAFE]).await;
 
-    let (_, waiter) = while_stalled(&world, world.invoke("a", &KEY, "{}"), async {
-        let lapse = async {
-            world.store.wait_for("UpdateItem", 2).await;
-            world.let_pass(PAST_THE_LEASE);
-        };
-        tokio::join!(world.invoke_at(&other, "a", &WAITING, "{}"), lapse).0
-    })
-    .await;
+    let (_, waiter) = world
+        .while_stalled(world.invoke("a", &KEY, "{}"), async {
+            let lapse = async {
+                world.store.wait_for("UpdateItem", 2).await;
+                world.let_pass(PAST_THE_LEASE);
+            };
+            tokio::join!(world.invoke_at(&other, "a", &WAITING, "{}"), lapse).0
+        })
+        .await;
 
     assert_eq!((waiter.status, waiter.is_replay()), (200, false));
     assert_eq!(waiter.json()["execution"], 1);
@@ -205,14 +207,15 @@ async fn who_waits_for_a_holder_that_may_have_acted_is_told_when_its_lease_ends(
     world.genesys.fault(Operation::ExecuteDataAction, Fault::stall_before_effect());
     let other = world.another_instance(&[]).await;
 
-    let (first, waiter) = while_stalled(&world, world.invoke("a", &KEY, "{}"), async {
-        let lapse = async {
-            world.store.wait_for("UpdateItem", 2).await;
-            world.let_pass(PAST_THE_LEASE + Duration::from_secs(1));
-        };
-        tokio::join!(world.invoke_at(&other, "a", &WAITING, "{}"), lapse).0
-    })
-    .await;
+    let (first, waiter) = world
+        .while_stalled(world.invoke("a", &KEY, "{}"), async {
+            let lapse = async {
+                world.store.wait_for("UpdateItem", 2).await;
+                world.let_pass(PAST_THE_LEASE + Duration::from_secs(1));
+            };
+            tokio::join!(world.invoke_at(&other, "a", &WAITING, "{}"), lapse).0
+        })
+        .await;
 
     assert_eq!((waiter.status, waiter.problem().as_str()), (409, "outcome-unknown"));
     assert_eq!((first.status, calls(&world)), (200, 1));

@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use simulator::{Behaviour, Fault, Surface};
 
-use super::{
-    KEY, PAST_THE_LEASE, RETRY_SAFE, SURFACES, abandon, calls, claim, faulty_world, state, while_stalled,
-};
+use super::{KEY, PAST_THE_LEASE, RETRY_SAFE, SURFACES, abandon, calls, claim, faulty_world, state};
 
 #[tokio::test]
 async fn while_the_lease_of_a_dead_holder_lasts_its_key_is_in_progress() {
@@ -113,12 +111,13 @@ async fn a_late_holder_that_was_succeeded_changes_nothing_and_gives_its_successo
         let world = faulty_world(surface, Fault::stall_before_effect(), variables).await;
         let other = world.another_instance(variables).await;
 
-        let (late, (successor, record)) = while_stalled(&world, world.invoke("a", &KEY, "{}"), async {
-            world.let_pass(PAST_THE_LEASE);
-            let successor = world.invoke_at(&other, "a", &KEY, "{}").await;
-            (successor, claim(&world))
-        })
-        .await;
+        let (late, (successor, record)) = world
+            .while_stalled(world.invoke("a", &KEY, "{}"), async {
+                world.let_pass(PAST_THE_LEASE);
+                let successor = world.invoke_at(&other, "a", &KEY, "{}").await;
+                (successor, claim(&world))
+            })
+            .await;
 
         assert_eq!((successor.status, successor.is_replay()), (200, false));
         assert_eq!(successor.json()["execution"], 1);
@@ -136,13 +135,14 @@ async fn a_late_holder_with_a_large_answer_gives_its_successors() {
     world.genesys.data_action("a", large("b"));
     let other = world.another_instance(&[RETRY_SAFE]).await;
 
-    let (late, (successor, record)) = while_stalled(&world, world.invoke("a", &KEY, "{}"), async {
-        world.let_pass(PAST_THE_LEASE);
-        let successor = world.invoke_at(&other, "a", &KEY, "{}").await;
-        world.genesys.data_action("a", large("a"));
-        (successor, claim(&world))
-    })
-    .await;
+    let (late, (successor, record)) = world
+        .while_stalled(world.invoke("a", &KEY, "{}"), async {
+            world.let_pass(PAST_THE_LEASE);
+            let successor = world.invoke_at(&other, "a", &KEY, "{}").await;
+            world.genesys.data_action("a", large("a"));
+            (successor, claim(&world))
+        })
+        .await;
 
     assert_eq!((late.status, late.body == successor.body), (200, true));
     let cold = world.another_instance(&[RETRY_SAFE]).await;
@@ -157,13 +157,14 @@ async fn a_late_holder_that_fails_changes_nothing() {
         let world = faulty_world(Surface::Platform, Fault::stall_before_effect(), &[RETRY_SAFE]).await;
         let other = world.another_instance(&[RETRY_SAFE]).await;
 
-        let (late, (successor, record)) = while_stalled(&world, world.invoke("a", &KEY, "{}"), async {
-            world.let_pass(PAST_THE_LEASE);
-            let successor = world.invoke_at(&other, "a", &KEY, "{}").await;
-            world.genesys.data_action("a", Behaviour::status(failure, None, ""));
-            (successor, claim(&world))
-        })
-        .await;
+        let (late, (successor, record)) = world
+            .while_stalled(world.invoke("a", &KEY, "{}"), async {
+                world.let_pass(PAST_THE_LEASE);
+                let successor = world.invoke_at(&other, "a", &KEY, "{}").await;
+                world.genesys.data_action("a", Behaviour::status(failure, None, ""));
+                (successor, claim(&world))
+            })
+            .await;
 
         assert_eq!((late.status, late.is_replay(), &late.body), (200, true, &successor.body));
         assert_eq!(claim(&world), record);
@@ -178,11 +179,12 @@ async fn a_late_holder_that_nobody_succeeded_still_completes() {
         let world = faulty_world(Surface::Platform, fault, &[]).await;
         let other = world.another_instance(&[]).await;
 
-        let (late, repeat) = while_stalled(&world, world.invoke("a", &KEY, "{}"), async {
-            world.let_pass(PAST_THE_LEASE);
-            world.invoke_at(&other, "a", &KEY, "{}").await
-        })
-        .await;
+        let (late, repeat) = world
+            .while_stalled(world.invoke("a", &KEY, "{}"), async {
+                world.let_pass(PAST_THE_LEASE);
+                world.invoke_at(&other, "a", &KEY, "{}").await
+            })
+            .await;
 
         assert_eq!((repeat.status, repeat.problem().as_str()), (409, "outcome-unknown"));
         assert_eq!((late.status, late.is_replay()), (200, false));
@@ -197,11 +199,12 @@ async fn a_late_holder_that_nobody_succeeded_still_completes() {
 async fn a_holder_still_completes_a_key_that_was_swept_to_unknown() {
     let world = faulty_world(Surface::Platform, Fault::stall_before_effect(), &[]).await;
 
-    let (late, ()) = while_stalled(&world, world.invoke("a", &KEY, "{}"), async {
-        world.let_pass(PAST_THE_LEASE);
-        world.meddle("claim", |item| item["state"]["S"] = "UNKNOWN".into());
-    })
-    .await;
+    let (late, ()) = world
+        .while_stalled(world.invoke("a", &KEY, "{}"), async {
+            world.let_pass(PAST_THE_LEASE);
+            world.meddle("claim", |item| item["state"]["S"] = "UNKNOWN".into());
+        })
+        .await;
 
     assert_eq!((late.status, late.header("idempotency-stored")), (200, None));
     assert_eq!(state(&world), "DONE");
@@ -214,10 +217,11 @@ async fn an_instance_five_minutes_ahead_runs_nothing_twice_and_the_holder_comple
     let world = faulty_world(Surface::Platform, Fault::stall_before_effect(), &[]).await;
     let ahead = world.another_instance_ahead(Duration::from_mins(5), &[]).await;
 
-    let (first, repeat) = while_stalled(&world, world.invoke("a", &KEY, "{}"), async {
-        world.invoke_at(&ahead, "a", &KEY, "{}").await
-    })
-    .await;
+    let (first, repeat) = world
+        .while_stalled(world.invoke("a", &KEY, "{}"), async {
+            world.invoke_at(&ahead, "a", &KEY, "{}").await
+        })
+        .await;
 
     assert_eq!((repeat.status, repeat.problem().as_str()), (409, "outcome-unknown"));
     assert_eq!((first.status, first.is_replay()), (200, false));
@@ -231,10 +235,11 @@ async fn an_instance_five_minutes_ahead_causes_no_second_effect_where_the_upstre
     let world = faulty_world(Surface::Guide, Fault::stall_after_effect(), &[]).await;
     let ahead = world.another_instance_ahead(Duration::from_mins(5), &[]).await;
 
-    let (first, repeat) = while_stalled(&world, world.invoke("a", &KEY, "{}"), async {
-        world.invoke_at(&ahead, "a", &KEY, "{}").await
-    })
-    .await;
+    let (first, repeat) = world
+        .while_stalled(world.invoke("a", &KEY, "{}"), async {
+            world.invoke_at(&ahead, "a", &KEY, "{}").await
+        })
+        .await;
 
     assert_eq!((first.status, repeat.status, &repeat.body), (200, 200, &first.body));
     assert_eq!(world.genesys.effects("a").len(), 1);

@@ -7,7 +7,7 @@ use harness::world::World;
 use serde_json::json;
 use simulator::{Behaviour, Fault, Operation, Surface};
 
-use super::{KEY, SURFACES, calls, claim, token_calls, while_stalled};
+use super::{KEY, SURFACES, calls, claim, token_calls};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -129,13 +129,14 @@ async fn another_request_under_a_running_key_is_refused_and_the_first_completes(
         world.genesys.fault(Operation::ExecuteDataAction, Fault::stall_before_effect());
 
         let first = world.invoke("a", &KEY, r#"{"amount":1}"#);
-        let (first, other) = while_stalled(&world, first, async {
-            let before = world.items("");
-            let other = world.invoke("a", &KEY, r#"{"amount":2}"#).await;
-            assert_eq!(world.items(""), before);
-            other
-        })
-        .await;
+        let (first, other) = world
+            .while_stalled(first, async {
+                let before = world.items("");
+                let other = world.invoke("a", &KEY, r#"{"amount":2}"#).await;
+                assert_eq!(world.items(""), before);
+                other
+            })
+            .await;
 
         assert_eq!((other.status, other.problem().as_str()), (422, "key-reused"));
         assert_eq!((first.status, first.is_replay()), (200, false));
@@ -154,14 +155,15 @@ async fn a_refused_duplicate_leaves_the_record_of_the_first_as_it_is() {
         world.genesys.data_action("a", Behaviour::echo());
         world.genesys.fault(Operation::ExecuteDataAction, Fault::stall_before_effect());
 
-        let (first, duplicate) = while_stalled(&world, world.invoke("a", &KEY, "{}"), async {
-            let before = claim(&world);
-            world.let_pass(Duration::from_secs(7));
-            let duplicate = world.invoke("a", &KEY, "{}").await;
-            assert_eq!(claim(&world), before);
-            duplicate
-        })
-        .await;
+        let (first, duplicate) = world
+            .while_stalled(world.invoke("a", &KEY, "{}"), async {
+                let before = claim(&world);
+                world.let_pass(Duration::from_secs(7));
+                let duplicate = world.invoke("a", &KEY, "{}").await;
+                assert_eq!(claim(&world), before);
+                duplicate
+            })
+            .await;
 
         assert_eq!((duplicate.status, duplicate.problem().as_str()), (409, "in-progress"));
         assert_eq!(duplicate.json()["idempotencyKey"], "k");

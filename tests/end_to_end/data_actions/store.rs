@@ -6,7 +6,7 @@ use harness::store::StoreFault;
 use harness::world::World;
 use simulator::{Behaviour, Fault, Operation, Surface};
 
-use super::{KEY, PAST_THE_LEASE, RETRY_SAFE, SURFACES, calls, claim, state, while_stalled};
+use super::{KEY, PAST_THE_LEASE, RETRY_SAFE, SURFACES, calls, claim, state};
 
 async fn world(surface: Surface) -> World {
     let world = World::start(surface).await;
@@ -36,10 +36,11 @@ async fn a_completion_that_was_applied_and_its_answer_lost_is_recognised_as_our_
         let world = world(surface).await;
         world.genesys.fault(Operation::ExecuteDataAction, Fault::stall_before_effect());
 
-        let (response, ()) = while_stalled(&world, world.invoke("a", &KEY, "{}"), async {
-            world.store.fault("UpdateItem", StoreFault::ApplyThenDrop);
-        })
-        .await;
+        let (response, ()) = world
+            .while_stalled(world.invoke("a", &KEY, "{}"), async {
+                world.store.fault("UpdateItem", StoreFault::ApplyThenDrop);
+            })
+            .await;
 
         assert_eq!((response.status, response.is_replay()), (200, false));
         assert_eq!(response.header("idempotency-stored"), None);
@@ -146,10 +147,11 @@ async fn a_write_that_meets_a_transaction_is_tried_again() {
         world.genesys.fault(Operation::ExecuteDataAction, Fault::stall_before_effect());
         world.store.fault_times("UpdateItem", StoreFault::Conflict, 4);
 
-        let (response, ()) = while_stalled(&world, world.invoke("a", &KEY, "{}"), async {
-            world.store.fault_times("TransactWriteItems", StoreFault::Conflict, 4);
-        })
-        .await;
+        let (response, ()) = world
+            .while_stalled(world.invoke("a", &KEY, "{}"), async {
+                world.store.fault_times("TransactWriteItems", StoreFault::Conflict, 4);
+            })
+            .await;
 
         assert_eq!((response.status, response.header("idempotency-stored")), (200, None));
         assert_eq!((calls(&world), state(&world).as_str()), (1, "DONE"));
@@ -175,10 +177,11 @@ async fn an_answer_that_cannot_be_recorded_is_given_and_the_key_stays_taken() {
         let world = world(surface).await;
         world.genesys.fault(Operation::ExecuteDataAction, Fault::stall_before_effect());
 
-        let (response, ()) = while_stalled(&world, world.invoke("a", &KEY, "{}"), async {
-            world.store.down();
-        })
-        .await;
+        let (response, ()) = world
+            .while_stalled(world.invoke("a", &KEY, "{}"), async {
+                world.store.down();
+            })
+            .await;
         world.store.up();
 
         assert_eq!((response.status, response.is_replay()), (200, false));
@@ -198,10 +201,11 @@ async fn an_answer_that_cannot_be_recorded_is_given_and_the_key_stays_taken() {
 async fn an_answer_that_was_not_recorded_is_unknown_after_the_lease_and_never_repeated() {
     let world = world(Surface::Platform).await;
     world.genesys.fault(Operation::ExecuteDataAction, Fault::stall_before_effect());
-    while_stalled(&world, world.invoke("a", &KEY, "{}"), async {
-        world.store.fault_times("TransactWriteItems", StoreFault::Throttle, 4);
-    })
-    .await;
+    world
+        .while_stalled(world.invoke("a", &KEY, "{}"), async {
+            world.store.fault_times("TransactWriteItems", StoreFault::Throttle, 4);
+        })
+        .await;
 
     world.let_pass(PAST_THE_LEASE);
     let cold = world.another_instance(&[]).await;
@@ -231,7 +235,7 @@ async fn an_outcome_that_is_unknown_and_cannot_be_recorded_is_still_not_repeated
     world.genesys.fault(Operation::ExecuteDataAction, Fault::stall_after_effect());
 
     let (response, ()) =
-        while_stalled(&world, world.invoke("a", &KEY, "{}"), async { world.store.down() }).await;
+        world.while_stalled(world.invoke("a", &KEY, "{}"), async { world.store.down() }).await;
     world.store.up();
 
     assert_eq!((response.status, response.problem().as_str()), (504, "outcome-unknown"));
@@ -247,7 +251,7 @@ async fn a_retry_safe_action_whose_answer_was_not_recorded_runs_again_after_the_
     let world = World::with(Surface::Platform, &[RETRY_SAFE]).await;
     world.genesys.data_action("a", Behaviour::echo());
     world.genesys.fault(Operation::ExecuteDataAction, Fault::stall_before_effect());
-    while_stalled(&world, world.invoke("a", &KEY, "{}"), async { world.store.down() }).await;
+    world.while_stalled(world.invoke("a", &KEY, "{}"), async { world.store.down() }).await;
     world.store.up();
 
     world.let_pass(PAST_THE_LEASE);

@@ -9,7 +9,6 @@ use simulator::{Behaviour, Fault, Operation, Surface};
 
 use super::{
     KEY, PAST_THE_LEASE, RETRY_SAFE, SURFACES, abandon, calls, claim, keyed, nobodys_url, state, token_calls,
-    while_stalled,
 };
 
 async fn world(surface: Surface, variables: &[(&str, &str)]) -> World {
@@ -193,12 +192,13 @@ async fn what_is_running_or_unknown_is_told_without_a_token_too() {
     let url = nobodys_url().await;
     let away = world.another_instance(&[("GENESYS_LOGIN_URL", &url)]).await;
 
-    let (first, (running, lapsed)) = while_stalled(&world, world.invoke("a", &KEY, "{}"), async {
-        let running = world.invoke_at(&away, "a", &KEY, "{}").await;
-        world.let_pass(PAST_THE_LEASE);
-        (running, world.invoke_at(&away, "a", &KEY, "{}").await)
-    })
-    .await;
+    let (first, (running, lapsed)) = world
+        .while_stalled(world.invoke("a", &KEY, "{}"), async {
+            let running = world.invoke_at(&away, "a", &KEY, "{}").await;
+            world.let_pass(PAST_THE_LEASE);
+            (running, world.invoke_at(&away, "a", &KEY, "{}").await)
+        })
+        .await;
 
     assert_eq!((running.status, running.problem().as_str()), (409, "in-progress"));
     assert_eq!((lapsed.status, lapsed.problem().as_str()), (409, "outcome-unknown"));

@@ -1,7 +1,6 @@
 //! Real answers: every one that the document promises is provoked, and each is as it says.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use harness::store::StoreFault;
 use harness::world::{Response, World};
@@ -18,9 +17,6 @@ const EVENT: &str = r#"{"id":"evt-1","type":"conversation.ended","createdTime":1
 
 /// More than every attempt of the SDK's at one request to the store.
 const ATTEMPTS: usize = 4;
-
-/// How long a wait may take before the test has failed.
-const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Holds answers against the document, and remembers which there were.
 struct Judge {
@@ -49,23 +45,6 @@ impl Judge {
         promised.retain(|told| told.path == self.path);
         assert_eq!(self.met, promised);
     }
-}
-
-/// Lets `call` get stuck upstream, and lets go of it after `meanwhile`.
-async fn while_stalled(
-    world: &World,
-    call: impl Future<Output = Response>,
-    meanwhile: impl Future<Output = Response>,
-) -> (Response, Response) {
-    let both = async {
-        tokio::join!(call, async {
-            world.genesys.wait_for_stalled(1).await;
-            let response = meanwhile.await;
-            world.genesys.release_stalled();
-            response
-        })
-    };
-    tokio::time::timeout(PATIENCE, both).await.expect("a stall strikes, and its request ends")
 }
 
 /// The URL of a port of the loopback address at which nobody listens.
@@ -178,7 +157,7 @@ async fn trouble_with_an_action(judge: &mut Judge, surface: Surface) {
 
     world.genesys.fault(operation, Fault::stall_before_effect());
     let (first, meanwhile) =
-        while_stalled(&world, world.invoke("a", &key, "{}"), world.invoke("a", &key, "{}")).await;
+        world.while_stalled(world.invoke("a", &key, "{}"), world.invoke("a", &key, "{}")).await;
     judge.expect(409, "in-progress", &meanwhile);
     judge.expect(200, "*/*", &first);
 
@@ -208,7 +187,7 @@ async fn unclear_ends_of_an_action(judge: &mut Judge) {
         world.store.down();
         world.deliver(EVENT).await
     };
-    let (unrecorded, _) = while_stalled(&world, call, meanwhile).await;
+    let (unrecorded, _) = world.while_stalled(call, meanwhile).await;
     assert_eq!(unrecorded.header("idempotency-stored"), Some("false"), "{unrecorded:?}");
     judge.expect(200, "*/*", &unrecorded);
 }
@@ -308,7 +287,7 @@ async fn trouble_with_a_transfer(judge: &mut Judge, surface: Surface) {
 
     world.genesys.fault(Operation::Transfer, Fault::stall_before_effect());
     let (first, meanwhile) =
-        while_stalled(&world, world.transfer(&key, &order), world.transfer(&key, &order)).await;
+        world.while_stalled(world.transfer(&key, &order), world.transfer(&key, &order)).await;
     judge.expect(409, "in-progress", &meanwhile);
     judge.expect(200, "application/json", &first);
 

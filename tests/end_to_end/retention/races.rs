@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use futures_util::future::{join, join_all};
-use harness::world::{Response, World};
+use futures_util::future::join_all;
+use harness::world::Response;
 use serde_json::{Value, json};
 use simulator::{Fault, Operation};
 
@@ -20,21 +20,6 @@ fn scheduled(run: &str) -> Value {
 /// Another order under the name of the same run.
 fn another(run: &str) -> Value {
     with(scheduled(run), "policies", vec![policy("Calls", "call", 91)])
-}
-
-/// Lets `call` get stuck in a stall that was scripted upstream, and lets go of it after `meanwhile`.
-async fn while_stalled<T>(
-    world: &World,
-    call: impl Future<Output = Response>,
-    meanwhile: impl Future<Output = T>,
-) -> (Response, T) {
-    let meanwhile = async {
-        world.genesys.wait_for_stalled(1).await;
-        let result = meanwhile.await;
-        world.genesys.release_stalled();
-        result
-    };
-    tokio::time::timeout(Duration::from_mins(1), join(call, meanwhile)).await.expect("a stall strikes")
 }
 
 #[track_caller]
@@ -97,15 +82,16 @@ async fn a_second_delivery_during_the_run_is_told_that_it_is_in_progress() {
             world.genesys.fault(Operation::CreatePolicy, fault);
 
             let order = scheduled("r-1");
-            let (first, meanwhile) = while_stalled(&world, world.retention(&order), async {
-                let mut responses = Vec::new();
-                for gateway in [&world.gateway, &cold] {
-                    responses.push(world.retention_at(gateway, &order).await);
-                    assert_key_reused(&world.retention_at(gateway, &another("r-1")).await);
-                }
-                responses
-            })
-            .await;
+            let (first, meanwhile) = world
+                .while_stalled(world.retention(&order), async {
+                    let mut responses = Vec::new();
+                    for gateway in [&world.gateway, &cold] {
+                        responses.push(world.retention_at(gateway, &order).await);
+                        assert_key_reused(&world.retention_at(gateway, &another("r-1")).await);
+                    }
+                    responses
+                })
+                .await;
 
             meanwhile.iter().for_each(assert_in_progress);
             let again = reported(&world.retention_at(&cold, &order).await);
@@ -185,10 +171,9 @@ async fn a_scheduled_run_that_meets_another_is_carried_out_by_the_next_resume() 
         world.genesys.fault(Operation::ListPolicies, Fault::stall_before_effect());
 
         let first = super::order("run", &[policy("Texts", "sms", 30)]);
-        let (first, early) = while_stalled(&world, world.retention(&first), async {
-            world.retention(&scheduled("r-1")).await
-        })
-        .await;
+        let (first, early) = world
+            .while_stalled(world.retention(&first), async { world.retention(&scheduled("r-1")).await })
+            .await;
         let early = reported(&early);
         let again = report(&world, &scheduled("r-1")).await;
         let late = carry_on(&world, &world.gateway).await;
@@ -217,14 +202,15 @@ async fn two_runs_at_once_are_one_after_the_other_and_the_second_may_come_again(
         let other = super::order("run", &[policy("Texts", "sms", 30)]);
 
         let order = whole_order();
-        let (first, (refused, resumed)) = while_stalled(&world, world.retention(&order), async {
-            let mut refused = Vec::new();
-            for order in [&other, &order] {
-                refused.push(world.retention_at(&cold, order).await);
-            }
-            (refused, reported(&world.retention_at(&cold, &resume).await))
-        })
-        .await;
+        let (first, (refused, resumed)) = world
+            .while_stalled(world.retention(&order), async {
+                let mut refused = Vec::new();
+                for order in [&other, &order] {
+                    refused.push(world.retention_at(&cold, order).await);
+                }
+                (refused, reported(&world.retention_at(&cold, &resume).await))
+            })
+            .await;
         assert!(is_left_to_another_run(&resumed), "{resumed:#}");
         assert_eq!(resumed["policies"].as_array().map(Vec::len), Some(3), "{surface}: what was ordered");
         refused.iter().for_each(assert_in_progress);

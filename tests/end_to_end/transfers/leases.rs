@@ -6,7 +6,7 @@ use simulator::{Conversation, Course, Fault, Operation, Surface};
 
 use super::{
     CRM, KEY, PAST_THE_LEASE, SURFACES, abandon, actions, blind, claim, completed, posts, refused, state,
-    statuses, to_support, told, while_stalled, world, world_with,
+    statuses, to_support, told, world, world_with,
 };
 
 /// What comes before the act, and may take its holder with it.
@@ -144,8 +144,8 @@ async fn a_holder_that_was_slow_to_look_does_not_act_once_it_was_succeeded() {
             world.transfer_at(&other, &[("idempotency-key", "warm-up")], &blind("queue", "nowhere")).await;
             world.genesys.fault(operation, Fault::stall_after_effect());
 
-            let (late, (successor, record)) =
-                while_stalled(&world, world.transfer(&KEY, &to_support()), async {
+            let (late, (successor, record)) = world
+                .while_stalled(world.transfer(&KEY, &to_support()), async {
                     world.let_pass(PAST_THE_LEASE);
                     let successor = world.transfer_at(&other, &KEY, &to_support()).await;
                     let claims = world.items("claim");
@@ -173,10 +173,11 @@ async fn a_holder_that_was_slow_to_look_and_that_nobody_succeeded_still_transfer
         let world = world(surface).await;
         world.genesys.fault(Operation::GetQueue, Fault::stall_after_effect());
 
-        let (late, ()) = while_stalled(&world, world.transfer(&KEY, &to_support()), async {
-            world.let_pass(PAST_THE_LEASE);
-        })
-        .await;
+        let (late, ()) = world
+            .while_stalled(world.transfer(&KEY, &to_support()), async {
+                world.let_pass(PAST_THE_LEASE);
+            })
+            .await;
 
         assert_eq!(told(&late), completed(), "{surface}");
         assert_eq!((posts(&world), state(&world).as_str()), (1, "DONE"));
@@ -191,13 +192,14 @@ async fn a_late_holder_that_fails_changes_nothing() {
         world.transfer_at(&other, &[("idempotency-key", "warm-up")], &blind("queue", "nowhere")).await;
         world.genesys.fault(Operation::GetQueue, Fault::stall_before_effect());
 
-        let (late, (successor, record)) = while_stalled(&world, world.transfer(&KEY, &to_support()), async {
-            world.let_pass(PAST_THE_LEASE);
-            let successor = world.transfer_at(&other, &KEY, &to_support()).await;
-            world.genesys.queue("support", simulator::Queue::closed());
-            (successor, world.items(""))
-        })
-        .await;
+        let (late, (successor, record)) = world
+            .while_stalled(world.transfer(&KEY, &to_support()), async {
+                world.let_pass(PAST_THE_LEASE);
+                let successor = world.transfer_at(&other, &KEY, &to_support()).await;
+                world.genesys.queue("support", simulator::Queue::closed());
+                (successor, world.items(""))
+            })
+            .await;
 
         // It gives its successor's answer, and leaves no second entry.
         assert_eq!((late.status, late.is_replay(), &late.body), (200, true, &successor.body), "{surface}");
@@ -213,10 +215,11 @@ async fn a_late_holder_that_nobody_succeeded_still_completes() {
             let world = world(surface).await;
             world.genesys.fault(Operation::Transfer, fault);
 
-            let (late, ()) = while_stalled(&world, world.transfer(&KEY, &to_support()), async {
-                world.let_pass(PAST_THE_LEASE);
-            })
-            .await;
+            let (late, ()) = world
+                .while_stalled(world.transfer(&KEY, &to_support()), async {
+                    world.let_pass(PAST_THE_LEASE);
+                })
+                .await;
 
             assert_eq!((told(&late), late.header("idempotency-stored")), (completed(), None), "{name}");
             let cold = world.another_instance(&[CRM]).await;
@@ -233,12 +236,13 @@ async fn a_holder_still_completes_a_key_that_was_swept_to_unknown() {
         let world = world(surface).await;
         world.genesys.fault(Operation::Transfer, Fault::stall_before_effect());
 
-        let (late, early) = while_stalled(&world, world.transfer(&KEY, &to_support()), async {
-            world.let_pass(PAST_THE_LEASE);
-            world.meddle("claim", |item| item["state"]["S"] = "UNKNOWN".into());
-            world.transfer(&KEY, &to_support()).await
-        })
-        .await;
+        let (late, early) = world
+            .while_stalled(world.transfer(&KEY, &to_support()), async {
+                world.let_pass(PAST_THE_LEASE);
+                world.meddle("claim", |item| item["state"]["S"] = "UNKNOWN".into());
+                world.transfer(&KEY, &to_support()).await
+            })
+            .await;
 
         assert_eq!(told(&early), refused(409, "outcome-unknown"), "{surface}");
         assert_eq!((told(&late), state(&world).as_str()), (completed(), "DONE"), "{surface}");
@@ -254,10 +258,11 @@ async fn an_instance_five_minutes_ahead_transfers_nothing_twice_and_the_holder_c
         let ahead = world.another_instance_ahead(Duration::from_mins(5), &[CRM]).await;
         world.genesys.fault(Operation::Transfer, Fault::stall_before_effect());
 
-        let (first, repeat) = while_stalled(&world, world.transfer(&KEY, &to_support()), async {
-            world.transfer_at(&ahead, &KEY, &to_support()).await
-        })
-        .await;
+        let (first, repeat) = world
+            .while_stalled(world.transfer(&KEY, &to_support()), async {
+                world.transfer_at(&ahead, &KEY, &to_support()).await
+            })
+            .await;
 
         assert_eq!(told(&repeat), refused(409, "outcome-unknown"), "{surface}");
         assert_eq!((told(&first), first.is_replay()), (completed(), false), "{surface}");
@@ -274,10 +279,11 @@ async fn an_instance_five_minutes_ahead_that_takes_over_during_the_look_is_the_o
         let ahead = world.another_instance_ahead(Duration::from_mins(5), &[CRM]).await;
         world.genesys.fault(Operation::GetQueue, Fault::stall_after_effect());
 
-        let (first, successor) = while_stalled(&world, world.transfer(&KEY, &to_support()), async {
-            world.transfer_at(&ahead, &KEY, &to_support()).await
-        })
-        .await;
+        let (first, successor) = world
+            .while_stalled(world.transfer(&KEY, &to_support()), async {
+                world.transfer_at(&ahead, &KEY, &to_support()).await
+            })
+            .await;
 
         assert_eq!(told(&successor), completed(), "{surface}");
         assert!([200, 409].contains(&first.status), "{surface}: {first:?}");
@@ -322,13 +328,14 @@ async fn a_late_holder_whose_transfer_a_repeat_has_found_gives_the_repeats_answe
         let other = world.another_instance(&[CRM]).await;
         world.genesys.fault(Operation::Transfer, Fault::stall_after_effect());
 
-        let (late, found) = while_stalled(&world, world.transfer(&KEY, &to_support()), async {
-            world.let_pass(PAST_THE_LEASE);
-            let found = world.transfer_at(&other, &KEY, &to_support()).await;
-            world.let_pass(std::time::Duration::from_secs(1));
-            found
-        })
-        .await;
+        let (late, found) = world
+            .while_stalled(world.transfer(&KEY, &to_support()), async {
+                world.let_pass(PAST_THE_LEASE);
+                let found = world.transfer_at(&other, &KEY, &to_support()).await;
+                world.let_pass(std::time::Duration::from_secs(1));
+                found
+            })
+            .await;
 
         assert_eq!((told(&late), told(&found)), (completed(), completed()), "{surface}");
         assert_eq!(late.body, found.body, "{surface}");

@@ -5,7 +5,7 @@ use simulator::{Behaviour, Conversation, Course, Fault, Operation, Surface, User
 
 use super::{
     KEY, SURFACES, actions, blind, completed, consult, posts, refused, state, statuses, to_support, told,
-    while_stalled, world,
+    world,
 };
 
 /// Refusals as Genesys Cloud gives them: status, code, and what they amount to.
@@ -122,10 +122,11 @@ async fn who_hangs_up_between_the_look_and_the_act_is_not_connected() {
     let world = world(Surface::Platform).await;
     world.genesys.fault(Operation::Transfer, Fault::stall_before_effect());
 
-    let (response, ()) = while_stalled(&world, world.transfer(&KEY, &to_support()), async {
-        world.genesys.conversation("c", Conversation::ended());
-    })
-    .await;
+    let (response, ()) = world
+        .while_stalled(world.transfer(&KEY, &to_support()), async {
+            world.genesys.conversation("c", Conversation::ended());
+        })
+        .await;
 
     assert_eq!(told(&response), refused(409, "conversation-conflict"));
     assert_eq!(response.json()["upstreamCode"], "conversations.error.transfer.not.connected");

@@ -11,7 +11,7 @@ use simulator::{Conversation, Course, Fault, Operation, Surface};
 
 use super::{
     CRM, KEY, SURFACES, actions, blind, claim, completed, consult, keyed, notices, posts, refused,
-    to_support, told, while_stalled, world, world_with,
+    to_support, told, world, world_with,
 };
 
 const WAITING: [(&str, &str); 2] = [("idempotency-key", "k"), ("prefer", "wait=20")];
@@ -101,16 +101,17 @@ async fn who_waited_for_an_attempt_that_was_refused_tries_itself() {
         world.genesys.fault(Operation::Transfer, Fault::stall_before_effect());
         let request = to_support();
 
-        let (first, waiter) = while_stalled(&world, world.transfer(&KEY, &request), async {
-            // Once it is let go, the first attempt finds nobody to transfer.
-            world.genesys.conversation("c", Conversation::ended());
-            let release = async {
-                world.store.wait_for("UpdateItem", 2).await;
-                world.genesys.release_stalled();
-            };
-            tokio::join!(world.transfer_at(&other, &WAITING, &request), release).0
-        })
-        .await;
+        let (first, waiter) = world
+            .while_stalled(world.transfer(&KEY, &request), async {
+                // Once it is let go, the first attempt finds nobody to transfer.
+                world.genesys.conversation("c", Conversation::ended());
+                let release = async {
+                    world.store.wait_for("UpdateItem", 2).await;
+                    world.genesys.release_stalled();
+                };
+                tokio::join!(world.transfer_at(&other, &WAITING, &request), release).0
+            })
+            .await;
 
         for response in [first, waiter] {
             assert_eq!(told(&response), refused(409, "conversation-conflict"), "{surface}");
@@ -144,15 +145,16 @@ async fn a_key_that_was_used_for_another_transfer_is_refused_while_it_runs_and_a
     for surface in SURFACES {
         let (world, instances) = five_instances(surface).await;
 
-        let (first, ()) = while_stalled(&world, world.transfer(&KEY, &to_support()), async {
-            let before = claim(&world);
-            for other in others() {
-                let response = world.transfer_at(&instances[0], &WAITING, &other).await;
-                assert_eq!(told(&response), refused(422, "key-reused"), "{other}");
-            }
-            assert_eq!(claim(&world), before);
-        })
-        .await;
+        let (first, ()) = world
+            .while_stalled(world.transfer(&KEY, &to_support()), async {
+                let before = claim(&world);
+                for other in others() {
+                    let response = world.transfer_at(&instances[0], &WAITING, &other).await;
+                    assert_eq!(told(&response), refused(422, "key-reused"), "{other}");
+                }
+                assert_eq!(claim(&world), before);
+            })
+            .await;
         let before = claim(&world);
         for other in others() {
             for gateway in [&world.gateway, &instances[1]] {

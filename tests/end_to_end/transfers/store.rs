@@ -10,19 +10,19 @@ use simulator::{Fault, Operation, Surface};
 
 use super::{
     CRM, KEY, PAST_THE_LEASE, SURFACES, actions, completed, posts, refused, state, statuses, to_support,
-    told, while_stalled, world, world_with,
+    told, world, world_with,
 };
 
 /// Transfers, and lets this happen to the store while the transfer itself is under way upstream.
 async fn with_trouble_at_completion(world: &World, trouble: impl FnOnce(&World)) -> Response {
     world.genesys.fault(Operation::Transfer, Fault::stall_after_effect());
-    while_stalled(world, world.transfer(&KEY, &to_support()), async { trouble(world) }).await.0
+    world.while_stalled(world.transfer(&KEY, &to_support()), async { trouble(world) }).await.0
 }
 
 /// Transfers, and lets this happen to the store while the look is under way upstream.
 async fn with_trouble_at_the_intent(world: &World, trouble: impl FnOnce(&World)) -> Response {
     world.genesys.fault(Operation::GetQueue, Fault::stall_after_effect());
-    while_stalled(world, world.transfer(&KEY, &to_support()), async { trouble(world) }).await.0
+    world.while_stalled(world.transfer(&KEY, &to_support()), async { trouble(world) }).await.0
 }
 
 /// It was transferred, once, and is on record as that, once.

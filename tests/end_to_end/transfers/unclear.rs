@@ -10,7 +10,7 @@ use simulator::{Conversation, Course, Fault, Operation, Surface};
 
 use super::{
     BRIEF, CRM, KEY, SURFACES, actions, blind, claim, completed, posts, refused, state, statuses, to_support,
-    told, while_stalled, world, world_with,
+    told, world, world_with,
 };
 
 /// What leaves a transfer unclear after it has happened.
@@ -352,10 +352,11 @@ async fn an_unclear_transfer_is_in_progress_while_it_is_looked_for() {
         world.genesys.fault(Operation::GetConversation, Fault::slow_body(Duration::ZERO));
         world.genesys.fault(Operation::GetConversation, Fault::stall_after_effect());
 
-        let (first, meanwhile) = while_stalled(&world, world.transfer(&KEY, &to_support()), async {
-            world.transfer_at(&other, &KEY, &to_support()).await
-        })
-        .await;
+        let (first, meanwhile) = world
+            .while_stalled(world.transfer(&KEY, &to_support()), async {
+                world.transfer_at(&other, &KEY, &to_support()).await
+            })
+            .await;
 
         assert_eq!(told(&meanwhile), refused(409, "in-progress"), "{surface}");
         assert_eq!(told(&first), completed(), "{surface}: {first:?}");

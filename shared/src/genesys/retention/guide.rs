@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::found::whole;
 use super::policy::{ObjectType, Policy};
 
 pub(super) const PATH: &str = "/api/v2/datamanagement/retention/policies";
@@ -47,5 +48,5 @@ pub(super) fn object_type(stored: &Value) -> Option<ObjectType> {
 }
 
 pub(super) fn days(stored: &Value) -> Option<u64> {
-    super::whole(&stored["retentionPeriod"])
+    whole(&stored["retentionPeriod"])
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::found::{is_nothing, whole};
 use super::policy::{Filter, ObjectType, Policy};
 
 pub(super) const PATH: &str = "/api/v2/recording/mediaretentionpolicies";
@@ -100,7 +101,7 @@ pub(super) fn raised(stored: &Value, days: u64) -> Value {
     let media = body.get_mut("mediaPolicies").and_then(Value::as_object_mut);
     for part in media.into_iter().flat_map(Map::values_mut) {
         if let Some(place) = part.pointer_mut(DAYS) {
-            *place = json!(super::whole(place).unwrap_or_default().max(days));
+            *place = json!(whole(place).unwrap_or_default().max(days));
         }
     }
     body
@@ -110,13 +111,12 @@ pub(super) fn raised(stored: &Value, days: u64) -> Value {
 pub(super) fn adds_nothing(asked: &Value, stored: &Value) -> bool {
     let has_no_more = |asked: &Value, stored: &Value| {
         let members = stored.as_object().into_iter().flatten();
-        members.into_iter().all(|(name, value)| asked.get(name).is_some() || super::is_nothing(value))
+        members.into_iter().all(|(name, value)| asked.get(name).is_some() || is_nothing(value))
     };
     let media = stored["mediaPolicies"].as_object().into_iter().flatten();
     let parts = media.into_iter().all(|(name, part)| match asked["mediaPolicies"].get(name) {
         Some(asked) => {
-            let archives =
-                |part: &Value| part.pointer(ARCHIVED).and_then(super::whole).is_some_and(|it| it > 0);
+            let archives = |part: &Value| part.pointer(ARCHIVED).and_then(whole).is_some_and(|it| it > 0);
             let same = ["conditions", "actions"].iter().all(|it| has_no_more(&asked[it], &part[it]));
             same && (archives(asked) || !archives(part))
         }
@@ -140,5 +140,5 @@ pub(super) fn object_type(stored: &Value) -> Option<ObjectType> {
 /// For how many days it keeps them, in each medium that it deletes.
 pub(super) fn days(stored: &Value) -> Vec<u64> {
     let media = stored["mediaPolicies"].as_object().into_iter().flat_map(Map::values);
-    media.filter_map(|part| super::whole(part.pointer(DAYS)?)).collect()
+    media.filter_map(|part| whole(part.pointer(DAYS)?)).collect()
 }
