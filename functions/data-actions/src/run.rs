@@ -84,6 +84,7 @@ pub(crate) async fn run(app: &App, request: &Request, invocation: &Invocation, d
         key: request.key.clone(),
         fingerprint: request.fingerprint.clone(),
         repetition: app.settings.repetition(&request.id),
+        recognised_by: app.settings.recognised_by(&request.id),
         lease: invocation.lease(app.settings.lease),
         begin: Begin::Acting,
         if_lapsed: witness.lapsed(),

@@ -79,11 +79,21 @@ impl Settings {
     /// Whether the action may be sent again after an unclear outcome. The guides' surface recognises a repeated
     /// key; the published one does not, and there the operator knows best.
     pub(crate) fn repetition(&self, id: &DataActionId) -> Repetition {
-        let is_safe = match (&self.retry_safe, self.route.surface()) {
-            (_, Surface::Guide) | (RetrySafe::All, Surface::Platform) => true,
-            (RetrySafe::These(ids), Surface::Platform) => ids.contains(id),
-        };
+        let is_safe = self.is_declared_safe(id) || self.route.surface() == Surface::Guide;
         if is_safe { Repetition::Safe } else { Repetition::Unsafe }
+    }
+
+    /// Who recognises a repeat, if that alone makes it safe: what was begun on another surface is not known there.
+    pub(crate) fn recognised_by(&self, id: &DataActionId) -> Option<&'static str> {
+        let surface = self.route.surface();
+        (surface == Surface::Guide && !self.is_declared_safe(id)).then(|| surface.name())
+    }
+
+    fn is_declared_safe(&self, id: &DataActionId) -> bool {
+        match &self.retry_safe {
+            RetrySafe::All => true,
+            RetrySafe::These(ids) => ids.contains(id),
+        }
     }
 }
 

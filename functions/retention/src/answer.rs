@@ -44,6 +44,7 @@ pub(crate) async fn once(
         key: id.clone(),
         fingerprint: digest(deployment.text.as_bytes()),
         repetition: Repetition::Safe,
+        recognised_by: None,
         lease: invocation.lease(app.settings.lease),
         begin: Begin::Acting,
         if_lapsed: cut_off,

@@ -102,6 +102,7 @@ pub(crate) async fn run(app: &App, request: &Request, invocation: &Invocation, d
         key: request.key.clone(),
         fingerprint: request.fingerprint.clone(),
         repetition: Repetition::Unsafe,
+        recognised_by: None,
         lease: invocation.lease(app.settings.lease),
         begin: Begin::Looking,
         if_lapsed: witness.lapsed_before_the_act(),

@@ -45,6 +45,8 @@ pub struct Work {
     pub fingerprint: String,
     /// Whether doing it twice does harm.
     pub repetition: Repetition,
+    /// Who recognises a repeat, if that alone is why it does no harm. What was begun with somebody else is not repeated.
+    pub recognised_by: Option<&'static str>,
     /// How long the claim holds if its holder is never heard of again.
     pub lease: Lease,
     /// How it begins.
@@ -472,7 +474,8 @@ fn is_claimable(record: &Record, work: &Work, now: Timestamp) -> bool {
     let is_expired = record.expires_at <= now.as_second();
     let is_lapsed = record.lease_until <= now.as_millisecond();
     let is_the_same = record.fingerprint == work.fingerprint;
-    let may_repeat = work.repetition == Repetition::Safe;
+    let is_recognised = work.recognised_by.is_none() || record.recognised_by.as_deref() == work.recognised_by;
+    let may_repeat = work.repetition == Repetition::Safe && is_recognised;
     is_expired
         || match record.state {
             State::Free => true,

@@ -31,6 +31,8 @@ pub(super) struct Record {
     pub(super) expires_at: i64,
     /// What was seen before the act, where there was a look.
     pub(super) looked: Option<String>,
+    /// Who recognises a repeat, where that was why it would do no harm.
+    pub(super) recognised_by: Option<String>,
 }
 
 /// Where the work stands.
@@ -82,6 +84,7 @@ impl Record {
             "DONE" => State::Done(kept(item)?),
             _ => return Err(Unreadable::new("state")),
         };
+        let optional = |name| item.get(name).map(|_| text(item, name).map(str::to_owned)).transpose();
         Ok(Self {
             state,
             owner: text(item, "owner")?.to_owned(),
@@ -89,7 +92,8 @@ impl Record {
             fingerprint: text(item, "fingerprint")?.to_owned(),
             lease_until: number(item, "lease_until")?,
             expires_at: number(item, "expires_at")?,
-            looked: item.get("looked").map(|_| text(item, "looked").map(str::to_owned)).transpose()?,
+            looked: optional("looked")?,
+            recognised_by: optional("recognised_by")?,
         })
     }
 }

@@ -49,9 +49,21 @@ pub(super) fn claiming(
         "epoch = if_not_exists(epoch, :zero) + :one".to_owned(),
     ];
     if is_safe {
-        may_repeat = " OR (fingerprint = :fingerprint AND #state = :unknown)";
+        may_repeat = match work.recognised_by {
+            Some(_) => {
+                " OR (fingerprint = :fingerprint AND #state = :unknown AND recognised_by = :recognised_by)"
+            }
+            None => " OR (fingerprint = :fingerprint AND #state = :unknown)",
+        };
         values.set("unknown", string("UNKNOWN"));
     }
+    let remove = match work.recognised_by {
+        Some(whom) => {
+            assign.push(values.assign("recognised_by", string(whom)));
+            LEFTOVERS.to_owned()
+        }
+        None => format!("{LEFTOVERS}, recognised_by"),
+    };
     if let Some(caller) = &work.scope.caller {
         assign.push(values.assign("caller", string(caller)));
     }
@@ -71,7 +83,7 @@ pub(super) fn claiming(
         .condition_expression(format!(
             "attribute_not_exists(pk) OR (v = :v AND (expires_at <= :now_s OR #state = :free{may_repeat}))"
         ))
-        .update_expression(format!("SET {} REMOVE {LEFTOVERS}", assign.join(", ")))
+        .update_expression(format!("SET {} REMOVE {remove}", assign.join(", ")))
         .return_values(ReturnValue::UpdatedNew)
         .expression_attribute_names("#state", "state")
         .expression_attribute_names("#owner", "owner")

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use simulator::{Fault, Operation, Surface};
+use simulator::{Behaviour, Fault, Operation, Simulator, Surface};
 use tokio::time::Instant;
 
-use super::{KEY, RETRY_SAFE, SURFACES, abandon, calls, claim, faulty_world, state};
+use super::{KEY, PAST_THE_LEASE, RETRY_SAFE, SURFACES, abandon, calls, claim, faulty_world, state};
 
 /// Everything that leaves a call unclear, with the effects it has on its own.
 fn unclear() -> [(Fault, usize); 12] {
@@ -192,4 +192,35 @@ async fn a_dead_holder_is_remembered_for_two_weeks_however_short_answers_are_kep
 
     assert_eq!((late.status, late.problem().as_str()), (409, "outcome-unknown"));
     assert_eq!(calls(&world), 1);
+}
+
+/// The guides' upstream recognises a repeat of what it has seen, and of nothing else.
+#[tokio::test]
+async fn what_was_unclear_on_one_surface_is_not_repeated_on_the_other() {
+    let other = Simulator::start(Surface::Guide).await.expect("loopback has a free port");
+    other.data_action("a", Behaviour::echo());
+    let url = other.url();
+    let elsewhere =
+        [("GENESYS_API", "guide"), ("GENESYS_API_URL", url.as_str()), ("GENESYS_LOGIN_URL", &url)];
+
+    let unknown = faulty_world(Surface::Platform, Fault::effect_then_drop(), &[]).await;
+    assert_eq!(unknown.invoke("a", &KEY, "{}").await.status, 504);
+    let cut_off = faulty_world(Surface::Platform, Fault::stall_after_effect(), &[]).await;
+    abandon(&cut_off, &[]).await;
+    cut_off.let_pass(PAST_THE_LEASE);
+
+    for (round, (world, left)) in [(unknown, "UNKNOWN"), (cut_off, "ACTING")].iter().enumerate() {
+        let switched = world.another_instance(&elsewhere).await;
+        for _ in 0..2 {
+            let repeat = world.invoke_at(&switched, "a", &KEY, "{}").await;
+            assert_eq!((repeat.status, repeat.problem().as_str()), (409, "outcome-unknown"), "{repeat:?}");
+        }
+        assert_eq!((state(world).as_str(), other.effect_count()), (*left, round));
+
+        // Where the operator vouches for it, it runs.
+        let declared = world.another_instance(&[&elsewhere[..], &[RETRY_SAFE]].concat()).await;
+        assert_eq!(world.invoke_at(&declared, "a", &KEY, "{}").await.status, 200);
+        assert_eq!((state(world).as_str(), world.genesys.effect_count()), ("DONE", 1));
+    }
+    assert_eq!(other.anomalies(), []);
 }
